@@ -1,0 +1,3 @@
+module ips/test/cluster/testimage
+
+go 1.26.0
