@@ -1,0 +1,57 @@
+import { OUTPUT, PREWARM, parseSettings } from '../domain/annotations.ts';
+import { type JsonPatchOperation, jsonPointer } from '../domain/json-patch.ts';
+import type { KubernetesObject } from '../domain/kubernetes.ts';
+import { isWorkloadKind, planOf, type Workload, wantsPrewarm, workloadOf } from '../domain/workload.ts';
+
+export type Mutation = {
+  result: 'labelled' | 'unlabelled' | 'unchanged';
+  patch: JsonPatchOperation[];
+  warnings: string[];
+};
+
+const UNCHANGED: Mutation = { result: 'unchanged', patch: [], warnings: [] };
+
+/**
+ * What admission does to a workload: the opt-in becomes the label that watches select on, opting out takes the label
+ * and IPS's own annotations away, and wrong values become warnings. `spec` is never touched. The same patch comes for
+ * the same object, and none for an object that was patched already.
+ */
+export function mutateWorkload(kind: string, object: KubernetesObject): Mutation {
+  if (!isWorkloadKind(kind)) return UNCHANGED;
+  const workload = workloadOf(kind, object);
+  if (wantsPrewarm(workload)) return optIn(workload);
+  const patch = optOut(workload);
+  const { warnings } = parseSettings(workload.metadata.annotations, workload.template.annotations);
+  return { result: patch.length > 0 ? 'unlabelled' : 'unchanged', patch, warnings };
+}
+
+function optIn(workload: Workload): Mutation {
+  const { warnings, images, settings } = planOf(workload);
+  const all = [
+    ...warnings,
+    ...(images.length === 0 ? ['there is no image to prewarm'] : []),
+    ...(settings.notify.length > 0
+      ? ['annotation ips/notify: no notifier is configured; nobody is told']
+      : []),
+  ];
+  const { labels } = workload.metadata;
+  if (labels?.[PREWARM] === 'true') return { result: 'unchanged', patch: [], warnings: all };
+  const patch: JsonPatchOperation[] = [
+    ...(labels ? [] : [{ op: 'add' as const, path: '/metadata/labels', value: {} }]),
+    { op: 'add', path: jsonPointer('metadata', 'labels', PREWARM), value: 'true' },
+  ];
+  return { result: 'labelled', patch, warnings: all };
+}
+
+function optOut(workload: Workload): JsonPatchOperation[] {
+  const { labels, annotations } = workload.metadata;
+  const remove = (field: 'labels' | 'annotations', name: string): JsonPatchOperation => ({
+    op: 'remove',
+    path: jsonPointer('metadata', field, name),
+  });
+  const outputs = Object.values(OUTPUT).filter((name) => annotations && Object.hasOwn(annotations, name));
+  return [
+    ...(labels && Object.hasOwn(labels, PREWARM) ? [remove('labels', PREWARM)] : []),
+    ...outputs.map((name) => remove('annotations', name)),
+  ];
+}

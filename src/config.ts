@@ -1,0 +1,197 @@
+import { parseArgs } from 'node:util';
+
+/** Everything that can be set, by environment variable or flag; a flag goes before its variable. */
+export type Config = {
+  serverPort: number;
+  webhookPort: number;
+  namespace: string;
+  workerImage: string;
+  warmerPriorityClass: string;
+  webhookConfiguration: string;
+  webhookHosts: string[];
+  certDir: string | undefined;
+  kubeconfig: string | undefined;
+  excludedNamespaces: string[];
+  maxActiveTasks: number;
+  maxConcurrentPulls: number;
+  resyncSeconds: number;
+  logLevel: string;
+};
+
+type Option = { env: string; flag: string; fallback: string; help: string };
+
+const OPTIONS = {
+  serverPort: {
+    env: 'SERVER_PORT',
+    flag: 'server-port',
+    fallback: '8080',
+    help: 'port of health and metrics (HTTP)',
+  },
+  webhookPort: {
+    env: 'WEBHOOK_PORT',
+    flag: 'webhook-port',
+    fallback: '9443',
+    help: 'port of admission (HTTPS)',
+  },
+  namespace: { env: 'K8S_NAMESPACE', flag: 'namespace', fallback: 'ips-system', help: "IPS's own namespace" },
+  workerImage: {
+    env: 'WORKER_IMAGE',
+    flag: 'worker-image',
+    fallback: 'registry.k8s.io/pause:3.10',
+    help: 'image of the warmers: prints its version and exits on -v',
+  },
+  warmerPriorityClass: {
+    env: 'WARMER_PRIORITY_CLASS',
+    flag: 'warmer-priority-class',
+    fallback: 'ips-warmer',
+    help: 'PriorityClass of the warmers; "none" for none',
+  },
+  webhookConfiguration: {
+    env: 'WEBHOOK_CONFIGURATION',
+    flag: 'webhook-configuration',
+    fallback: 'ips',
+    help: 'MutatingWebhookConfiguration that gets our CA',
+  },
+  webhookHosts: {
+    env: 'WEBHOOK_HOSTS',
+    flag: 'webhook-hosts',
+    fallback: '',
+    help: 'names and addresses by which the API server calls us; default: the Service ips in our namespace',
+  },
+  certDir: {
+    env: 'CERT_DIR',
+    flag: 'cert-dir',
+    fallback: '',
+    help: 'folder with tls.crt, tls.key and ca.crt; default: our own authority',
+  },
+  kubeconfig: {
+    env: 'KUBECONFIG',
+    flag: 'kubeconfig',
+    fallback: '',
+    help: 'kubeconfig file; default: the service account of our pod',
+  },
+  excludedNamespaces: {
+    env: 'EXCLUDED_NAMESPACES',
+    flag: 'excluded-namespaces',
+    fallback: 'kube-system',
+    help: 'namespaces that are left alone, beside our own',
+  },
+  maxActiveTasks: {
+    env: 'MAX_ACTIVE_TASKS',
+    flag: 'max-active-tasks',
+    fallback: '3',
+    help: 'tasks that warm at the same time',
+  },
+  maxConcurrentPulls: {
+    env: 'MAX_CONCURRENT_PULLS',
+    flag: 'max-concurrent-pulls',
+    fallback: '50',
+    help: 'warmers that run at the same time, over all tasks',
+  },
+  resyncSeconds: {
+    env: 'RESYNC_SECONDS',
+    flag: 'resync-seconds',
+    fallback: '600',
+    help: 'how often all workloads are looked at for annotations that admission missed',
+  },
+  logLevel: {
+    env: 'LOG_LEVEL',
+    flag: 'log-level',
+    fallback: 'info',
+    help: 'trace, debug, info, warn, error or fatal',
+  },
+} as const satisfies Record<keyof Config, Option>;
+
+export type Command = { run: 'serve'; config: Config } | { run: 'help' | 'version' };
+
+export type ConfigResult = { ok: true; command: Command } | { ok: false; errors: string[] };
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'];
+
+/** Reads the command line and the environment; either everything is right, or every mistake is told at once. */
+export function readConfig(args: string[], environment: NodeJS.ProcessEnv): ConfigResult {
+  const errors: string[] = [];
+  const flags = readFlags(args, errors);
+  if (flags['help']) return { ok: true, command: { run: 'help' } };
+  if (flags['version']) return { ok: true, command: { run: 'version' } };
+
+  const raw = (name: keyof Config): string => {
+    const { env, flag, fallback } = OPTIONS[name];
+    const given = flags[flag];
+    return (typeof given === 'string' ? given : environment[env]?.trim()) || fallback;
+  };
+  const fail = (name: keyof Config, problem: string): void => {
+    errors.push(`${OPTIONS[name].env} (--${OPTIONS[name].flag}): ${JSON.stringify(raw(name))} ${problem}`);
+  };
+  const integer = (name: keyof Config, least: number, most: number): number => {
+    const value = /^\d{1,9}$/.test(raw(name)) ? Number(raw(name)) : Number.NaN;
+    if (!(value >= least && value <= most)) fail(name, `must be a whole number from ${least} to ${most}`);
+    return value;
+  };
+  const dnsLabel = (name: keyof Config): string => {
+    if (!/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/.test(raw(name)))
+      fail(name, 'must be a name of lower-case letters, digits and -');
+    return raw(name);
+  };
+  const list = (name: keyof Config): string[] =>
+    raw(name)
+      .split(',')
+      .map((item) => item.trim())
+      .filter(Boolean);
+
+  const namespace = dnsLabel('namespace');
+  const hosts = list('webhookHosts');
+  const config: Config = {
+    serverPort: integer('serverPort', 0, 65_535),
+    webhookPort: integer('webhookPort', 0, 65_535),
+    namespace,
+    workerImage: raw('workerImage'),
+    warmerPriorityClass: raw('warmerPriorityClass') === 'none' ? '' : dnsLabel('warmerPriorityClass'),
+    webhookConfiguration: dnsLabel('webhookConfiguration'),
+    webhookHosts: hosts.length > 0 ? hosts : [`ips.${namespace}.svc`, `ips.${namespace}.svc.cluster.local`],
+    certDir: raw('certDir') || undefined,
+    kubeconfig: raw('kubeconfig') || undefined,
+    excludedNamespaces: [...new Set([namespace, ...list('excludedNamespaces')])],
+    maxActiveTasks: integer('maxActiveTasks', 1, 1000),
+    maxConcurrentPulls: integer('maxConcurrentPulls', 1, 10_000),
+    resyncSeconds: integer('resyncSeconds', 1, 86_400),
+    logLevel: raw('logLevel'),
+  };
+  if (/\s/.test(config.workerImage)) fail('workerImage', 'is not an image reference');
+  if (!LOG_LEVELS.includes(config.logLevel)) fail('logLevel', `must be one of ${LOG_LEVELS.join(', ')}`);
+  if (config.serverPort !== 0 && config.serverPort === config.webhookPort)
+    fail('webhookPort', 'is also the SERVER_PORT');
+  return errors.length > 0 ? { ok: false, errors } : { ok: true, command: { run: 'serve', config } };
+}
+
+function readFlags(args: string[], errors: string[]): Record<string, string | boolean | undefined> {
+  const strings = Object.values(OPTIONS).map(({ flag }) => [flag, { type: 'string' as const }] as const);
+  const booleans = ['help', 'version'].map((flag) => [flag, { type: 'boolean' as const }] as const);
+  const options = Object.fromEntries<{ type: 'string' | 'boolean' }>([...strings, ...booleans]);
+  try {
+    return parseArgs({ args, options, strict: true, allowPositionals: false }).values as Record<
+      string,
+      string | boolean
+    >;
+  } catch (error) {
+    errors.push(`${error instanceof Error ? error.message : error} (see --help)`);
+    return {};
+  }
+}
+
+export function helpText(): string {
+  const lines = Object.values(OPTIONS).map(({ env, flag, fallback, help }) => {
+    const left = `  --${flag} VALUE`.padEnd(34);
+    return `${left}${env.padEnd(24)}${help}${fallback ? ` [${fallback}]` : ''}`;
+  });
+  return [
+    'ips: warms container images on Kubernetes nodes before pods need them',
+    '',
+    'usage: ips [FLAGS]     runs admission and the controller; flags go before environment variables',
+    '',
+    ...lines,
+    `  ${'--version'.padEnd(32)}${''.padEnd(24)}prints the version`,
+    `  ${'--help'.padEnd(32)}${''.padEnd(24)}prints this`,
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,190 @@
+import type { Logger } from 'pino';
+import { createMemoryClaims, createMemoryTokens } from '../coordination/memory.ts';
+import { PREWARM, WARMER_LABEL } from '../domain/annotations.ts';
+import type { Job, KubernetesNode, KubernetesObject, Pod } from '../domain/kubernetes.ts';
+import { nodeChanged, trimNode } from '../domain/node-view.ts';
+import type { PrewarmTask } from '../domain/prewarm-task.ts';
+import type { WarmerOptions } from '../domain/warmer-job.ts';
+import { type Workload, type WorkloadKind, workloadOf } from '../domain/workload.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { isConflict } from '../kube/errors.ts';
+import { createInformer, type Informer, type InformerOptions } from '../kube/informer.ts';
+import { RESOURCES } from '../kube/resources.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { createBatchWatch } from './batch-watch.ts';
+import { resyncWorkloads } from './resync.ts';
+import { createTaskReconciler } from './task-reconciler.ts';
+import { createWorkQueue, type WorkQueue } from './work-queue.ts';
+import {
+  createWorkloadReconciler,
+  ownerKeys,
+  WORKLOAD_RESOURCES,
+  workloadKey,
+} from './workload-reconciler.ts';
+
+export type ControllerOptions = {
+  client: KubeClient;
+  excludedNamespaces: readonly string[];
+  maxActiveTasks: number;
+  maxConcurrentPulls: number;
+  resyncSeconds: number;
+  warmer: WarmerOptions;
+  metrics: Metrics;
+  now: () => Date;
+  log: Logger;
+};
+
+export type Controller = { start(): Promise<void>; stop(): Promise<void>; hasSynced(): boolean };
+
+/** A change of nodes concerns every task: many changes at once are answered once. */
+const NODES_SETTLE_MS = 300;
+
+/** The level-triggered loops: workloads to tasks, tasks to Jobs, Jobs to status. Each looks at what is, not at what happened. */
+export function createController(options: ControllerOptions): Controller {
+  const { client, log, metrics, now } = options;
+  const logError = (what: string) => (key: string, error: unknown) => {
+    // Somebody else wrote first: reading again is the answer, not a fault.
+    if (isConflict(error)) log.debug({ err: error, key }, `${what}: conflict, trying again`);
+    else log.error({ err: error, key }, `${what} failed, trying again`);
+  };
+
+  const informer = <T extends { metadata: KubernetesObject['metadata'] }>(
+    part: Pick<InformerOptions<T>, 'resource' | 'labelSelector' | 'trim' | 'onChange'>,
+  ): Informer<T> =>
+    createInformer({
+      client,
+      onError: (error) =>
+        log.warn({ err: error, resource: part.resource.plural }, 'watch failed, trying again'),
+      ...part,
+    });
+
+  const workloadInformer = (kind: WorkloadKind): Informer<Workload> =>
+    informer<Workload>({
+      resource: WORKLOAD_RESOURCES[kind],
+      labelSelector: `${PREWARM}=true`,
+      trim: (object) => workloadOf(kind, object),
+      onChange: (key) => workloadQueue.add(workloadKey(kind, key)),
+    });
+  const workloads = { Deployment: workloadInformer('Deployment'), Pod: workloadInformer('Pod') };
+  const tasks = informer<PrewarmTask>({
+    resource: RESOURCES.tasks,
+    trim: (object) => {
+      const { managedFields: _, ...metadata } = object.metadata;
+      return { ...(object as PrewarmTask), metadata };
+    },
+    onChange(key, before, after) {
+      taskQueue.add(key);
+      for (const task of [before, after])
+        for (const owner of task ? ownerKeys(task) : []) workloadQueue.add(owner);
+    },
+  });
+  const warmerOwned = { labelSelector: `${WARMER_LABEL}=true` };
+  const jobs = informer<Job>({
+    ...warmerOwned,
+    resource: RESOURCES.jobs,
+    trim: ({ metadata: { managedFields: _, ...metadata }, ...rest }) => ({
+      metadata,
+      status: (rest as Job).status ?? {},
+    }),
+    onChange: (_key, before, after) => addTaskOf(after ?? before),
+  });
+  const pods = informer<Pod>({
+    ...warmerOwned,
+    resource: RESOURCES.pods,
+    trim: ({ metadata: { managedFields: _, ...metadata }, ...rest }) => trimWarmer(metadata, rest as Pod),
+    onChange: (_key, before, after) => addTaskOf(after ?? before),
+  });
+  const nodes = informer<KubernetesNode>({
+    resource: RESOURCES.nodes,
+    trim: trimNode,
+    onChange(_key, before, after) {
+      if (before && after && !nodeChanged(before, after)) return;
+      nodesTimer ??= setTimeout(() => {
+        nodesTimer = undefined;
+        for (const task of tasks.values()) taskQueue.add(`${task.metadata.namespace}/${task.metadata.name}`);
+      }, NODES_SETTLE_MS);
+    },
+  });
+  let nodesTimer: NodeJS.Timeout | undefined;
+
+  function addTaskOf(object: KubernetesObject | undefined): void {
+    const task = object?.metadata.labels?.['ips/task'];
+    if (task) taskQueue.add(`${object.metadata.namespace}/${task}`);
+  }
+
+  const askAgain = (keys: string[]) => {
+    for (const key of keys) taskQueue.add(key);
+  };
+  const reconcileWorkload = createWorkloadReconciler({
+    client,
+    workloads,
+    tasks,
+    excludedNamespaces: options.excludedNamespaces,
+    now,
+    log,
+  });
+  const reconcileTask = createTaskReconciler({
+    ...{ client, tasks, nodes, jobs, metrics, now, log },
+    batchWatch: createBatchWatch({ client, jobs, pods, nodes }),
+    claims: createMemoryClaims(options.maxActiveTasks, askAgain),
+    tokens: createMemoryTokens(options.maxConcurrentPulls, askAgain),
+    warmer: options.warmer,
+  });
+  const workloadQueue: WorkQueue = createWorkQueue({
+    reconcile: reconcileWorkload,
+    onError: logError('workload'),
+    concurrency: 4,
+  });
+  const taskQueue: WorkQueue = createWorkQueue({
+    reconcile: reconcileTask,
+    onError: logError('task'),
+    concurrency: 4,
+  });
+
+  const informers = [workloads.Deployment, workloads.Pod, tasks, jobs, pods, nodes];
+  let resyncTimer: NodeJS.Timeout | undefined;
+  const resync = async (): Promise<void> => {
+    await resyncWorkloads(options).catch((error: unknown) =>
+      log.warn({ err: error }, 'resync failed, trying again later'),
+    );
+  };
+
+  return {
+    async start() {
+      // Decisions wait until everything that they rest on has been listed.
+      workloadQueue.pause();
+      taskQueue.pause();
+      await Promise.all(informers.map((each) => each.start()));
+      workloadQueue.resume();
+      taskQueue.resume();
+      log.info(
+        {
+          workloads: workloads.Deployment.values().length + workloads.Pod.values().length,
+          tasks: tasks.values().length,
+        },
+        'synced',
+      );
+      await resync();
+      resyncTimer = setInterval(resync, options.resyncSeconds * 1000);
+    },
+    async stop() {
+      clearInterval(resyncTimer);
+      clearTimeout(nodesTimer);
+      for (const each of informers) each.stop();
+      await Promise.all([workloadQueue.stop(), taskQueue.stop()]);
+    },
+    hasSynced: () => informers.every((each) => each.hasSynced()),
+  };
+}
+
+function trimWarmer(metadata: KubernetesObject['metadata'], pod: Omit<Pod, 'metadata'>): Pod {
+  const { phase, reason, message, containerStatuses } = pod.status ?? {};
+  const image = pod.spec?.containers?.[0]?.image;
+  return JSON.parse(
+    JSON.stringify({
+      metadata,
+      spec: { nodeName: pod.spec?.nodeName, containers: [{ name: 'warm', image }] },
+      status: { phase, reason, message, containerStatuses },
+    }),
+  ) as Pod;
+}

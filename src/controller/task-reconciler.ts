@@ -1,0 +1,261 @@
+import type { Logger } from 'pino';
+import type { PullTokens, TaskClaims } from '../coordination/ports.ts';
+import { stableJson } from '../domain/fingerprint.ts';
+import type { Job, KubernetesNode } from '../domain/kubernetes.ts';
+import { compileNodeMatcher, type NodeMatcher } from '../domain/node-matching.ts';
+import { eligibleNodes, presenceOnNode } from '../domain/node-view.ts';
+import {
+  DEFAULTS,
+  MAX_BATCH,
+  type OpenBatch,
+  type PrewarmTask,
+  type PrewarmTaskStatus,
+  type TaskPhase,
+} from '../domain/prewarm-task.ts';
+import { type Progress, planBatch, taskProgress } from '../domain/task-progress.ts';
+import { jobName, type WarmerOptions, warmerJob } from '../domain/warmer-job.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { isConflict, isNotFound } from '../kube/errors.ts';
+import type { Informer } from '../kube/informer.ts';
+import { RESOURCES } from '../kube/resources.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import type { BatchWatch } from './batch-watch.ts';
+import type { Again } from './work-queue.ts';
+
+export type TaskReconcilerOptions = {
+  client: KubeClient;
+  tasks: Informer<PrewarmTask>;
+  nodes: Informer<KubernetesNode>;
+  jobs: Informer<Job>;
+  batchWatch: BatchWatch;
+  claims: TaskClaims;
+  tokens: PullTokens;
+  warmer: WarmerOptions;
+  metrics: Metrics;
+  now: () => Date;
+  log: Logger;
+};
+
+/** Numbers that moved are written this seldom; batches and phases at once. */
+const PROGRESS_EVERY_MS = 10_000;
+/** How soon to look again at warmers that wait: pods' Events are read, not watched. */
+const LOOK_AGAIN_MS = 1_000;
+/** A time-out is noticed at most this late. */
+const OPEN_BATCH_MS = 10_000;
+
+/** Moves each task towards warm: rounds, batches, Jobs, and the record of what came of them. */
+export function createTaskReconciler(options: TaskReconcilerOptions): (key: string) => Promise<Again> {
+  const { client, tasks, jobs, claims, tokens, metrics, log } = options;
+  const matchers = new WeakMap<object, NodeMatcher>();
+  const written = new Map<string, number>();
+  const warming = new Set<string>();
+
+  return async function reconcile(key: string): Promise<Again> {
+    const task = tasks.get(key);
+    if (!task || task.metadata.deletionTimestamp) return leave(key);
+    if (await expired(task)) return leave(key);
+    if (task.spec.cancelled) return cancel(key, task);
+    return warm(key, task);
+  };
+
+  async function warm(key: string, task: PrewarmTask): Promise<Again> {
+    const nowMs = options.now().getTime();
+    const { outcomes, looking } = await options.batchWatch.outcomes(task, nowMs);
+    const nodes = eligibleNodes(options.nodes.values(), matcherOf(task), task.spec.maxNodes);
+    const progress = taskProgress({ task, ...nodes, presence: presenceOnNode, outcomes, nowMs });
+    await cutBatch(key, task, progress, nowMs);
+    const again = await record(key, task, progress, nowMs);
+    const current = tasks.get(key) ?? task;
+    const open = current.status?.batches ?? [];
+    for (const batch of open) await ensureJob(current, batch);
+    for (const { batch } of progress.closed) await removeJob(current, batch.jobName);
+    await removeStrays(current);
+    if (progress.cold.length === 0 && open.length === 0) await giveUp(key);
+    return soonest(again, nextLook(current, looking, nowMs));
+  }
+
+  function matcherOf(task: PrewarmTask): NodeMatcher {
+    const requirements = task.spec.nodeRequirements ?? {};
+    const matcher = matchers.get(requirements) ?? compileNodeMatcher(requirements);
+    matchers.set(requirements, matcher);
+    return matcher;
+  }
+
+  async function giveUp(key: string): Promise<void> {
+    await tokens.release(key);
+    await claims.release(key);
+  }
+
+  async function leave(key: string): Promise<undefined> {
+    written.delete(key);
+    warming.delete(key);
+    metrics.activeTasks.set(warming.size);
+    await giveUp(key);
+  }
+
+  /** A task made by hand goes some time after it finished; one with owners lives as long as they do. */
+  async function expired(task: PrewarmTask): Promise<boolean> {
+    const { finishedAt } = task.status ?? {};
+    if (task.metadata.ownerReferences?.length || !finishedAt) return false;
+    const seconds = task.spec.ttlSecondsAfterFinished ?? DEFAULTS.ttlSecondsAfterFinished;
+    if (options.now().getTime() < Date.parse(finishedAt) + seconds * 1000) return false;
+    const { namespace, name = '', uid } = task.metadata;
+    await client.remove(RESOURCES.tasks, namespace, name, uid).catch(ignoreNotFound);
+    return true;
+  }
+
+  async function cancel(key: string, task: PrewarmTask): Promise<Again> {
+    for (const batch of task.status?.batches ?? []) await removeJob(task, batch.jobName);
+    await giveUp(key);
+    if (task.status?.phase === 'Cancelled') return undefined;
+    const { batches: _, retryAt: __, ...rest } = task.status ?? {};
+    const status: PrewarmTaskStatus = {
+      ...rest,
+      phase: 'Cancelled',
+      finishedAt: options.now().toISOString(),
+    };
+    await write(task, status);
+    return undefined;
+  }
+
+  /** Plans the next batch, as far as there are cold nodes, width and pull tokens. */
+  async function cutBatch(key: string, task: PrewarmTask, progress: Progress, nowMs: number): Promise<void> {
+    if (progress.cold.length === 0) return;
+    const rank = {
+      priority: task.spec.priority ?? DEFAULTS.priority,
+      sinceMs: Date.parse(task.metadata.creationTimestamp ?? '') || 0,
+    };
+    if (!(await claims.claim(key, rank))) return;
+    const width = Math.min(task.spec.concurrentPulls ?? MAX_BATCH, MAX_BATCH);
+    const free = width - progress.running;
+    // Not a Job for every node that ends: wait until half of the width is free, or all that is left fits.
+    if (free < Math.min(progress.cold.length, Math.ceil(width / 2))) return;
+    const count = await tokens.claim(key, progress.running, Math.min(free, progress.cold.length));
+    if (count === 0) return;
+    const nameOf = (round: number, batch: number, attempt: number) =>
+      jobName(task.metadata.uid ?? '', round, batch, attempt);
+    planBatch(task, progress, { count, presence: presenceOnNode, nowMs, nameOf });
+  }
+
+  /** Writes the status before anything is made or removed because of it: a restart must find every Job. */
+  async function record(key: string, task: PrewarmTask, progress: Progress, nowMs: number): Promise<Again> {
+    const before = task.status ?? {};
+    const after = progress.status;
+    if (stableJson(before) === stableJson(after)) return undefined;
+    const weighty =
+      before.phase !== after.phase ||
+      jobNames(before) !== jobNames(after) ||
+      before.retryAt !== after.retryAt;
+    const waitMs = (written.get(key) ?? 0) + PROGRESS_EVERY_MS - nowMs;
+    if (!weighty && waitMs > 0) return { afterMs: waitMs };
+    await write(task, after);
+    written.set(key, nowMs);
+    count(key, task, before, progress, nowMs);
+    return progress.cold.length > 0 ? { afterMs: 1 } : undefined;
+  }
+
+  async function write(task: PrewarmTask, status: PrewarmTaskStatus): Promise<void> {
+    tasks.put(await client.replaceStatus<PrewarmTask>(RESOURCES.tasks, { ...task, status }));
+  }
+
+  async function ensureJob(task: PrewarmTask, batch: OpenBatch): Promise<void> {
+    const { namespace } = task.metadata;
+    if (jobs.get(`${namespace}/${batch.jobName}`)) return;
+    try {
+      jobs.put(await client.create(RESOURCES.jobs, namespace, warmerJob(task, batch, options.warmer)));
+      metrics.jobCreation.inc({ result: 'created' });
+      log.info(
+        { task: task.metadata.name, namespace, job: batch.jobName, nodes: batch.nodes.length },
+        'job created',
+      );
+    } catch (error) {
+      metrics.jobCreation.inc({ result: isConflict(error) ? 'exists' : 'error' });
+      if (!isConflict(error)) throw error;
+      await checkOurs(task, batch);
+    }
+  }
+
+  /** The name of a Job is a hash of what it is for; one with this name and another owner is somebody's mischief. */
+  async function checkOurs(task: PrewarmTask, batch: OpenBatch): Promise<void> {
+    const { namespace, uid } = task.metadata;
+    const job = await client.get<Job>(RESOURCES.jobs, namespace, batch.jobName);
+    const wanted = warmerJob(task, batch, options.warmer);
+    const hash = (object: Job) => stableJson(object.metadata.annotations ?? {});
+    const owned = job.metadata.ownerReferences?.some((owner) => owner.uid === uid);
+    if (owned && hash(job) === hash(wanted)) return jobs.put(job);
+    throw new Error(
+      `Job ${namespace}/${batch.jobName} is not the one that this task planned; remove it to go on`,
+    );
+  }
+
+  async function removeJob(task: PrewarmTask, name: string): Promise<void> {
+    await client.remove(RESOURCES.jobs, task.metadata.namespace, name).catch(ignoreNotFound);
+  }
+
+  /** Jobs of this task that its status does not know: left by a replica that died between record and removal. */
+  async function removeStrays(task: PrewarmTask): Promise<void> {
+    const known = new Set(task.status?.batches?.map((batch) => batch.jobName));
+    for (const job of options.batchWatch.jobsOf(task)) {
+      if (!known.has(job.metadata.name ?? '') && !job.metadata.deletionTimestamp)
+        await removeJob(task, job.metadata.name ?? '');
+    }
+  }
+
+  function count(
+    key: string,
+    task: PrewarmTask,
+    before: PrewarmTaskStatus,
+    progress: Progress,
+    nowMs: number,
+  ): void {
+    const { phase } = progress.status;
+    if (phase === 'Warming') warming.add(key);
+    else warming.delete(key);
+    metrics.activeTasks.set(warming.size);
+    for (const closed of progress.closed) countBatch(closed, nowMs);
+    if (before.phase === 'Warming' && phase && phase !== 'Warming')
+      countRound(task, progress.status, phase, nowMs);
+  }
+
+  function countBatch({ batch, outcomes }: Progress['closed'][number], nowMs: number): void {
+    metrics.batchDuration.observe((nowMs - Date.parse(batch.startedAt)) / 1000);
+    for (const outcome of outcomes) {
+      if (outcome.state !== 'ended') continue;
+      metrics.nodesProcessed.inc({ result: outcome.failures.length > 0 ? 'failed' : 'warm' });
+      metrics.imagesPulled.inc(outcome.warm.length);
+    }
+  }
+
+  function countRound(task: PrewarmTask, status: PrewarmTaskStatus, phase: TaskPhase, nowMs: number): void {
+    const seconds = (nowMs - Date.parse(status.startedAt ?? '')) / 1000;
+    metrics.tasks.inc({ status: phase });
+    metrics.taskDuration.observe({ status: phase }, seconds);
+    const { namespace, name } = task.metadata;
+    log.info(
+      { task: name, namespace, phase, seconds, progress: status.progress, message: status.message },
+      'round ended',
+    );
+  }
+
+  function nextLook(task: PrewarmTask, looking: boolean, nowMs: number): Again {
+    if (looking) return { afterMs: LOOK_AGAIN_MS };
+    if (task.status?.batches?.length) return { afterMs: OPEN_BATCH_MS };
+    const retryMs = Date.parse(task.status?.retryAt ?? '') - nowMs;
+    if (retryMs >= 0) return { afterMs: retryMs + 1 };
+    return task.status?.finishedAt && !task.metadata.ownerReferences?.length
+      ? { afterMs: 60_000 }
+      : undefined;
+  }
+}
+
+function jobNames(status: PrewarmTaskStatus): string {
+  return (status.batches ?? []).map((batch) => batch.jobName).join();
+}
+
+function soonest(a: Again, b: Again): Again {
+  return a && b ? { afterMs: Math.min(a.afterMs, b.afterMs) } : (a ?? b);
+}
+
+function ignoreNotFound(error: unknown): void {
+  if (!isNotFound(error)) throw error;
+}

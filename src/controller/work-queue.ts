@@ -1,0 +1,98 @@
+/** What a reconcile may ask for: to be called again after so many milliseconds, whatever happens until then. */
+export type Again = { afterMs: number } | undefined;
+
+export type WorkQueue = {
+  /** Asks for `key` to be reconciled soon; a key that waits already waits once. */
+  add(key: string, afterMs?: number): void;
+  /** Keys are taken in, and wait. */
+  pause(): void;
+  resume(): void;
+  /** Takes no new work and waits for what is under way. */
+  stop(): Promise<void>;
+  /** How many keys wait or are under way. */
+  size(): number;
+};
+
+const MAX_BACKOFF_MS = 60_000;
+
+/**
+ * Calls `reconcile` for each key, never twice at once for the same one, and again with growing delays while it fails.
+ * A failing key does not hold up the others.
+ */
+export function createWorkQueue(options: {
+  reconcile: (key: string) => Promise<Again>;
+  onError: (key: string, error: unknown) => void;
+  concurrency: number;
+}): WorkQueue {
+  const ready = new Set<string>();
+  const active = new Map<string, Promise<void>>();
+  const timers = new Map<string, { timer: NodeJS.Timeout; dueMs: number }>();
+  const failures = new Map<string, number>();
+  let stopping = false;
+  let paused = false;
+
+  function add(key: string, afterMs = 0): void {
+    if (stopping) return;
+    if (afterMs <= 0) {
+      ready.add(key);
+      setImmediate(pump);
+      return;
+    }
+    const dueMs = performance.now() + afterMs;
+    const waiting = timers.get(key);
+    if (waiting && waiting.dueMs <= dueMs) return;
+    clearTimeout(waiting?.timer);
+    const timer = setTimeout(() => {
+      timers.delete(key);
+      add(key);
+    }, afterMs);
+    timers.set(key, { timer, dueMs });
+  }
+
+  function pump(): void {
+    for (const key of ready) {
+      if (active.size >= options.concurrency || stopping || paused) return;
+      if (active.has(key)) continue;
+      ready.delete(key);
+      active.set(
+        key,
+        work(key).finally(() => {
+          active.delete(key);
+          setImmediate(pump);
+        }),
+      );
+    }
+  }
+
+  async function work(key: string): Promise<void> {
+    try {
+      const again = await options.reconcile(key);
+      failures.delete(key);
+      if (again) add(key, Math.max(1, again.afterMs));
+    } catch (error) {
+      const count = (failures.get(key) ?? 0) + 1;
+      failures.set(key, count);
+      options.onError(key, error);
+      add(key, Math.min(MAX_BACKOFF_MS, 50 * 2 ** count) * (0.5 + Math.random()));
+    }
+  }
+
+  return {
+    add,
+    pause() {
+      paused = true;
+    },
+    resume() {
+      paused = false;
+      setImmediate(pump);
+    },
+    async stop() {
+      stopping = true;
+      for (const { timer } of timers.values()) clearTimeout(timer);
+      timers.clear();
+      ready.clear();
+      await Promise.all(active.values());
+    },
+    size: () => ready.size + active.size,
+  };
+}

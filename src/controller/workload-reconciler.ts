@@ -1,0 +1,248 @@
+import type { Logger } from 'pino';
+import { OUTPUT, PREWARM } from '../domain/annotations.ts';
+import { stableJson, taskName } from '../domain/fingerprint.ts';
+import type { OwnerReference } from '../domain/kubernetes.ts';
+import type { PrewarmTask, PrewarmTaskSpec, PrewarmTaskStatus } from '../domain/prewarm-task.ts';
+import { statusEvent } from '../domain/status-text.ts';
+import { newTask, outputChanges, ownerReference, taskSpec } from '../domain/task-spec.ts';
+import {
+  carriesLabel,
+  isWorkloadKind,
+  type PrewarmPlan,
+  planOf,
+  type Workload,
+  type WorkloadKind,
+  wantsPrewarm,
+  workloadOf,
+} from '../domain/workload.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { isConflict, isNotFound } from '../kube/errors.ts';
+import { writeEvent } from '../kube/events.ts';
+import type { Informer } from '../kube/informer.ts';
+import { RESOURCES, type Resource } from '../kube/resources.ts';
+import type { Again } from './work-queue.ts';
+
+export const WORKLOAD_RESOURCES: Record<WorkloadKind, Resource> = {
+  Deployment: RESOURCES.deployments,
+  Pod: RESOURCES.pods,
+};
+
+const NO_IMAGES: PrewarmTaskStatus = { phase: 'Pending', message: 'no image to warm' };
+
+/** Numbers that moved are written this seldom; a new phase at once. Every write makes the Deployment controller copy it. */
+const STATUS_EVERY_MS = 10_000;
+
+export type WorkloadReconcilerOptions = {
+  client: KubeClient;
+  workloads: Record<WorkloadKind, Informer<Workload>>;
+  tasks: Informer<PrewarmTask>;
+  excludedNamespaces: readonly string[];
+  now: () => Date;
+  log: Logger;
+};
+
+export function workloadKey(kind: WorkloadKind, namespaceAndName: string): string {
+  return `${kind}/${namespaceAndName}`;
+}
+
+/** The keys of the workloads that own a task. */
+export function ownerKeys(task: PrewarmTask): string[] {
+  const namespace = task.metadata.namespace ?? '';
+  return (task.metadata.ownerReferences ?? []).flatMap(({ kind, name }) =>
+    isWorkloadKind(kind) ? workloadKey(kind, `${namespace}/${name}`) : [],
+  );
+}
+
+/** Makes sure that each workload that wants it owns the one task of its fingerprint, and tells it how that stands. */
+export function createWorkloadReconciler(
+  options: WorkloadReconcilerOptions,
+): (key: string) => Promise<Again> {
+  const { client, workloads, tasks, log } = options;
+  const written = new Map<string, number>();
+
+  return async function reconcile(key: string): Promise<Again> {
+    const [kind = '', namespace = '', name = ''] = key.split('/');
+    if (!isWorkloadKind(kind) || options.excludedNamespaces.includes(namespace)) return undefined;
+    const owned = tasks.values().filter((task) => ownerKeys(task).includes(key));
+    const held = workloads[kind].get(`${namespace}/${name}`);
+    const workload = held ?? (owned.length > 0 ? await readLive(kind, namespace, name) : undefined);
+    if (workload && wantsPrewarm(workload)) return prewarm(key, workload, owned);
+    for (const task of owned) await disown(task, key);
+    if (workload && !workload.finished) await forget(workload);
+    written.delete(key);
+    return undefined;
+  };
+
+  async function prewarm(key: string, workload: Workload, owned: PrewarmTask[]): Promise<Again> {
+    if (!carriesLabel(workload)) await label(client, workload);
+    const plan = planOf(workload);
+    const task = plan.images.length > 0 ? await ensureTask(workload, plan) : undefined;
+    for (const other of owned) if (other.metadata.uid !== task?.metadata.uid) await disown(other, key);
+    return tell(key, workload, task);
+  }
+
+  /** What lost its label while nobody looked may still want to be warm: the annotation is the truth. */
+  async function readLive(
+    kind: WorkloadKind,
+    namespace: string,
+    name: string,
+  ): Promise<Workload | undefined> {
+    try {
+      return workloadOf(kind, await client.get(WORKLOAD_RESOURCES[kind], namespace, name));
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async function ensureTask(workload: Workload, plan: PrewarmPlan): Promise<PrewarmTask> {
+    const namespace = workload.metadata.namespace ?? '';
+    const name = taskName(plan.fingerprint);
+    const existing = tasks.get(`${namespace}/${name}`);
+    if (existing) return adopt(existing, workload);
+    try {
+      const created = await client.create(
+        RESOURCES.tasks,
+        namespace,
+        newTask(namespace, taskSpec([plan]), [ownerReference(workload)]),
+      );
+      log.info(
+        { task: name, namespace, workload: workload.metadata.name, images: plan.images.length },
+        'task created',
+      );
+      tasks.put(created);
+      return created;
+    } catch (error) {
+      if (!isConflict(error)) throw error;
+      return adopt(await client.get<PrewarmTask>(RESOURCES.tasks, namespace, name), workload);
+    }
+  }
+
+  /** Makes the workload an owner, and lets all owners' settings meet in the task. */
+  async function adopt(task: PrewarmTask, workload: Workload): Promise<PrewarmTask> {
+    const { namespace, name = '', resourceVersion, deletionTimestamp } = task.metadata;
+    if (deletionTimestamp) throw new Error(`task ${namespace}/${name} is being deleted; trying again`);
+    const own = ownerReference(workload);
+    const others = (task.metadata.ownerReferences ?? []).filter(
+      (owner) => owner.kind !== own.kind || owner.name !== own.name,
+    );
+    const isOwner = (task.metadata.ownerReferences ?? []).some((owner) => owner.uid === own.uid);
+    const [first, ...rest] = [
+      workload,
+      ...others.flatMap((owner) => workloadOfOwner(namespace ?? '', owner) ?? []),
+    ]
+      .sort(
+        (a, b) => age(a).localeCompare(age(b)) || (a.metadata.uid ?? '').localeCompare(b.metadata.uid ?? ''),
+      )
+      .map(planOf);
+    if (!first) return task;
+    const spec = taskSpec([first, ...rest]);
+    if (spec.fingerprint !== task.spec.fingerprint) {
+      throw new Error(`task ${namespace}/${name} has another fingerprint; delete it if it was made by hand`);
+    }
+    const changed = differing(spec, task.spec);
+    if (isOwner && !changed) return task;
+    const patch = {
+      metadata: { resourceVersion, ownerReferences: [...others, own] },
+      ...(changed ? { spec: changed } : {}),
+    };
+    const patched = await client.mergePatch<PrewarmTask>(RESOURCES.tasks, namespace, name, patch);
+    tasks.put(patched);
+    return patched;
+  }
+
+  function workloadOfOwner(namespace: string, owner: OwnerReference): Workload | undefined {
+    return isWorkloadKind(owner.kind) ? workloads[owner.kind].get(`${namespace}/${owner.name}`) : undefined;
+  }
+
+  /** A task without owners has nobody to be warm for. */
+  async function disown(task: PrewarmTask, key: string): Promise<void> {
+    const { namespace, name = '', uid, resourceVersion } = task.metadata;
+    const left = (task.metadata.ownerReferences ?? []).filter(
+      (owner) => `${owner.kind}/${namespace}/${owner.name}` !== key,
+    );
+    try {
+      if (left.length > 0) {
+        const patch = { metadata: { resourceVersion, ownerReferences: left } };
+        tasks.put(await client.mergePatch<PrewarmTask>(RESOURCES.tasks, namespace, name, patch));
+        return;
+      }
+      await client.remove(RESOURCES.tasks, namespace, name, uid);
+      log.info({ task: name, namespace, workload: key }, 'task removed: its last owner opted out or is gone');
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
+  }
+
+  /** Takes away what IPS wrote on a workload that no longer wants it. */
+  async function forget(workload: Workload): Promise<void> {
+    const { labels = {}, annotations = {} } = workload.metadata;
+    const outputs = Object.values(OUTPUT).filter((name) => Object.hasOwn(annotations, name));
+    if (!Object.hasOwn(labels, PREWARM) && outputs.length === 0) return;
+    await patchMetadata(client, workload, {
+      labels: { [PREWARM]: null },
+      annotations: Object.fromEntries(outputs.map((name) => [name, null])),
+    });
+  }
+
+  async function tell(key: string, workload: Workload, task: PrewarmTask | undefined): Promise<Again> {
+    if (task && !task.status?.phase) return undefined; // its reconcile will say more in a moment
+    const status = task?.status ?? NO_IMAGES;
+    const changes = outputChanges(workload, status, task?.metadata.name);
+    if (!changes) return undefined;
+    const event = statusEvent(
+      workload.metadata.annotations?.[OUTPUT.status],
+      status,
+      task?.spec.images.length ?? 0,
+    );
+    const waitMs = (written.get(key) ?? 0) + STATUS_EVERY_MS - options.now().getTime();
+    if (!event && waitMs > 0) return { afterMs: waitMs };
+    written.set(key, options.now().getTime());
+    const patched = await patchMetadata(client, workload, { annotations: changes });
+    if (!patched) return undefined;
+    workloads[workload.kind].put(patched);
+    if (event) await writeEvent(client, workload, event, options.now());
+    return undefined;
+  }
+}
+
+/** Copies the opt-in to the label; what was applied while the webhook was away did not get it there. */
+export async function label(client: KubeClient, workload: Workload): Promise<void> {
+  await patchMetadata(client, workload, { labels: { [PREWARM]: 'true' } });
+}
+
+/** The uid makes the patch fail on an object that was made anew under the same name. */
+async function patchMetadata(
+  client: KubeClient,
+  workload: Workload,
+  metadata: object,
+): Promise<Workload | undefined> {
+  const { namespace, name = '', uid } = workload.metadata;
+  try {
+    const patch = { metadata: { uid, ...metadata } };
+    return workloadOf(
+      workload.kind,
+      await client.mergePatch(WORKLOAD_RESOURCES[workload.kind], namespace, name, patch),
+    );
+  } catch (error) {
+    if (isNotFound(error) || isConflict(error)) return undefined; // gone or replaced: its own change will bring it back here
+    throw error;
+  }
+}
+
+function age(workload: Workload): string {
+  return workload.metadata.creationTimestamp ?? '';
+}
+
+/** The fields that owners' annotations decide; the others are the fingerprint's, or whoever cancels a task by hand. */
+const OWNERS_FIELDS = ['priority', 'concurrentPulls', 'timeoutSeconds', 'retry', 'notifiers'] as const;
+
+/** What differs, as a merge patch: what is no longer wanted is null. */
+function differing(wanted: PrewarmTaskSpec, present: PrewarmTaskSpec): Record<string, unknown> | undefined {
+  const changes = OWNERS_FIELDS.filter(
+    (field) => stableJson(wanted[field] ?? null) !== stableJson(present[field] ?? null),
+  );
+  return changes.length > 0
+    ? Object.fromEntries(changes.map((field) => [field, wanted[field] ?? null]))
+    : undefined;
+}

@@ -1,0 +1,62 @@
+import type { PullTokens, TaskClaims } from './ports.ts';
+
+/** For one replica. `onFree` gets the tasks that asked in vain, best first, whenever there is room again. */
+export function createMemoryClaims(limit: number, onFree: (tasks: string[]) => void): TaskClaims {
+  const active = new Set<string>();
+  const waiting = new Map<string, { priority: number; sinceMs: number }>();
+
+  function ranked(): string[] {
+    const better = (
+      [, a]: [string, { priority: number; sinceMs: number }],
+      [, b]: [string, { priority: number; sinceMs: number }],
+    ) => b.priority - a.priority || a.sinceMs - b.sinceMs;
+    return [...waiting].sort(better).map(([task]) => task);
+  }
+
+  return {
+    async claim(task, rank) {
+      if (active.has(task)) return true;
+      waiting.set(task, rank);
+      const free = limit - active.size;
+      if (!ranked().slice(0, free).includes(task)) return false;
+      waiting.delete(task);
+      active.add(task);
+      return true;
+    },
+    async release(task) {
+      waiting.delete(task);
+      if (active.delete(task) && waiting.size > 0) onFree(ranked());
+    },
+  };
+}
+
+/** For one replica: a count. `onFree` gets the holders that were given less than they wanted, once there is more. */
+export function createMemoryTokens(total: number, onFree: (holders: string[]) => void): PullTokens {
+  const held = new Map<string, number>();
+  const short = new Set<string>();
+
+  function set(holder: string, count: number): void {
+    const before = held.get(holder) ?? 0;
+    if (count > 0) held.set(holder, count);
+    else held.delete(holder);
+    if (count >= before || short.size === 0) return;
+    const waiting = [...short];
+    short.clear();
+    onFree(waiting);
+  }
+
+  return {
+    async claim(holder, running, wanted) {
+      set(holder, running);
+      const used = [...held.values()].reduce((sum, count) => sum + count, 0);
+      const granted = Math.max(0, Math.min(wanted, total - used));
+      if (granted < wanted) short.add(holder);
+      if (granted > 0) set(holder, running + granted);
+      return granted;
+    },
+    async release(holder) {
+      short.delete(holder);
+      set(holder, 0);
+    },
+  };
+}

@@ -1,0 +1,94 @@
+import type { RetryStrategy } from './annotations.ts';
+import type { KubernetesObject } from './kubernetes.ts';
+import type { NodeRequirements } from './node-matching.ts';
+
+/** The custom resource `PrewarmTask`: images to bring to nodes, and how far that is. deploy/base/crd.yaml is its schema. */
+
+export const TASK_API_VERSION = 'ips.dev/v1alpha1';
+
+export type TaskImage = { image: string; pullPolicy: 'IfNotPresent' | 'Always' };
+
+export type PrewarmTaskSpec = {
+  /** Two tasks with the same fingerprint are the same task; see fingerprint.ts. */
+  fingerprint?: string;
+  images: TaskImage[];
+  imagePullSecrets?: string[];
+  serviceAccountName?: string;
+  runtimeClassName?: string;
+  nodeRequirements?: NodeRequirements;
+  /** A number of nodes, or a percentage such as `25%`. */
+  maxNodes?: string;
+  /** 1 (last) to 10 (first). */
+  priority?: number;
+  /** Nodes that pull at the same time. */
+  concurrentPulls?: number;
+  retry?: { limit?: number; strategy?: RetryStrategy; delaySeconds?: number };
+  /** Of one batch. */
+  timeoutSeconds?: number;
+  /** For tasks without an owner: removed this long after they finished. */
+  ttlSecondsAfterFinished?: number;
+  notifiers?: string[];
+  cancelled?: boolean;
+};
+
+export type TaskPhase = 'Pending' | 'Warming' | 'Warm' | 'PartiallyFailed' | 'Failed' | 'Cancelled';
+
+/** A Job that was planned: written here before it is made, so that a restart finds it. */
+export type OpenBatch = {
+  jobName: string;
+  round: number;
+  batch: number;
+  attempt: number;
+  /** In the order of completion indexes. */
+  nodes: string[];
+  /** Indexes into `spec.images`. */
+  images: number[];
+  startedAt: string;
+};
+
+export type NodeFailure = { node: string; image: string; reason: string; message: string; time: string };
+
+/** An image that no node can pull: it is left out until `retryAt`. */
+export type FailedImage = { image: string; reason: string; message: string };
+
+/** What was warmed, where a node's status cannot prove it (yet). `nodes` is packed, see node-set.ts. */
+export type WarmedRecord = { images: number[]; since: string; nodes: string };
+
+export type PrewarmTaskStatus = {
+  observedGeneration?: number;
+  phase?: TaskPhase;
+  message?: string;
+  /** `12/50`, for the printer column. */
+  progress?: string;
+  nodes?: { eligible: number; warm: number; warming: number; failed: number };
+  round?: number;
+  /** The last batch number given out in this round. */
+  batch?: number;
+  /** Failed tries in a row, and when the next one may start. */
+  attempt?: number;
+  retryAt?: string;
+  batches?: OpenBatch[];
+  failedImages?: FailedImage[];
+  /** At most 50; `failureCount` counts all. */
+  failures?: NodeFailure[];
+  failureCount?: number;
+  /** Every node that failed in this try, packed. */
+  failedNodes?: string;
+  warmed?: WarmedRecord[];
+  startedAt?: string;
+  finishedAt?: string;
+  lastWarmedAt?: string;
+};
+
+export type PrewarmTask = KubernetesObject & { spec: PrewarmTaskSpec; status?: PrewarmTaskStatus };
+
+export const DEFAULTS = {
+  priority: 5,
+  retryLimit: 3,
+  retryDelaySeconds: 10,
+  timeoutSeconds: 1800,
+  ttlSecondsAfterFinished: 3600,
+} as const;
+
+/** Batches hold at most this many nodes: measured as fast as all at once, and kinder to the Job controller. */
+export const MAX_BATCH = 50;

@@ -1,0 +1,56 @@
+/** Why a pull failed, in a few words for a user. */
+export type PullFailure = {
+  reason: string;
+  message: string;
+  /** Does not depend on the node, and trying again soon does not help: the image is left out of what follows. */
+  hopeless: boolean;
+};
+
+/** In this order: registries wrap one reason in another ("denied: repository does not exist or …"). */
+const REASONS: { pattern: RegExp; reason: string; hopeless: boolean }[] = [
+  {
+    pattern: /toomanyrequests|too many requests|\b429\b|rate limit/i,
+    reason: 'rate limited',
+    hopeless: false,
+  },
+  {
+    pattern:
+      /unauthorized|authorization failed|authentication required|forbidden|denied|no basic auth|\b40[13]\b/i,
+    reason: 'unauthorized',
+    hopeless: true,
+  },
+  {
+    pattern: /no match for platform|no matching manifest/i,
+    reason: 'no variant for this platform',
+    hopeless: false,
+  },
+  {
+    pattern: /invalid reference|couldn't parse image|InvalidImageName/i,
+    reason: 'invalid name',
+    hopeless: true,
+  },
+  {
+    pattern:
+      /no such host|connection refused|i\/o timeout|deadline exceeded|connection reset|\bEOF\b|\b50[0234]\b/i,
+    reason: 'registry unreachable',
+    hopeless: false,
+  },
+  { pattern: /no space left/i, reason: 'disk full', hopeless: false },
+  {
+    pattern: /not ?found|manifest unknown|name unknown|does not exist/i,
+    reason: 'not found',
+    hopeless: true,
+  },
+];
+
+/** Long enough for a registry's own words, short enough for a status. */
+const MAX_MESSAGE = 300;
+
+export function classifyPullFailure(message: string): PullFailure {
+  const known = REASONS.find(({ pattern }) => pattern.test(message));
+  return {
+    reason: known?.reason ?? 'pull failed',
+    message: message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message,
+    hopeless: known?.hopeless ?? false,
+  };
+}

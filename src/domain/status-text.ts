@@ -1,0 +1,75 @@
+import type { PrewarmTaskStatus } from './prewarm-task.ts';
+
+/** `127.0.0.1:5000/app:1: not found on 2 nodes; …`, or what is waited for; empty when all is well. */
+export function progressMessage(status: PrewarmTaskStatus, nothingEligible: string | undefined): string {
+  if (nothingEligible) return nothingEligible;
+  if (status.phase === 'Pending') return 'waiting for its turn';
+  const nodes = new Map<string, Set<string>>();
+  for (const { node, image, reason } of status.failures ?? []) {
+    const key = `${image}: ${reason}`;
+    nodes.set(key, (nodes.get(key) ?? new Set()).add(node));
+  }
+  const lines = [...nodes].map(
+    ([key, names]) => `${key} on ${names.size === 1 ? [...names][0] : `${names.size} nodes`}`,
+  );
+  const shown = lines.slice(0, 5);
+  const rest = lines.length - shown.length;
+  return [...shown, ...(rest > 0 ? [`and ${rest} more`] : [])].join('; ');
+}
+
+/** The annotation `ips/status`. */
+export function statusText(status: PrewarmTaskStatus): string {
+  const { phase = 'Pending', nodes, message } = status;
+  const progress = `${nodes?.warm ?? 0}/${nodes?.eligible ?? 0} nodes`;
+  switch (phase) {
+    case 'Warm':
+    case 'Warming':
+    case 'Cancelled':
+      return `${phase} ${progress}`;
+    case 'Pending':
+      return message ? `Pending: ${message}` : 'Pending';
+    default:
+      return `${phase} ${progress}: ${message ?? 'see the task'}`;
+  }
+}
+
+export type StatusEvent = { type: 'Normal' | 'Warning'; reason: string; message: string };
+
+/** The Event that a change of the annotation `ips/status` is worth; none when only numbers changed. */
+export function statusEvent(
+  before: string | undefined,
+  status: PrewarmTaskStatus,
+  images: number,
+): StatusEvent | undefined {
+  const after = statusText(status);
+  const kind = (text: string | undefined) => /^[A-Za-z]*/.exec(text ?? '')?.[0];
+  if (kind(before) === kind(after)) return undefined;
+  const what = `${images} ${images === 1 ? 'image' : 'images'}`;
+  const { eligible = 0, warm = 0 } = status.nodes ?? {};
+  switch (status.phase) {
+    case 'Warming':
+      return {
+        type: 'Normal',
+        reason: 'Prewarming',
+        message: `Bringing ${what} to ${eligible - warm} of ${eligible} nodes`,
+      };
+    case 'Warm':
+      return {
+        type: 'Normal',
+        reason: 'Prewarmed',
+        message: `${what} on ${warm} of ${eligible} nodes${duration(status)}`,
+      };
+    case 'PartiallyFailed':
+    case 'Failed':
+      return { type: 'Warning', reason: 'PrewarmFailed', message: after };
+    case 'Cancelled':
+      return { type: 'Normal', reason: 'PrewarmCancelled', message: after };
+    default:
+      return { type: 'Warning', reason: 'PrewarmPending', message: after };
+  }
+}
+
+function duration(status: PrewarmTaskStatus): string {
+  const ms = Date.parse(status.finishedAt ?? '') - Date.parse(status.startedAt ?? '');
+  return ms >= 0 ? `, after ${(ms / 1000).toFixed(1)} s` : '';
+}

@@ -1,0 +1,276 @@
+import type { NodeOutcome } from './batch-outcome.ts';
+import type { KubernetesNode } from './kubernetes.ts';
+import { nodeKey, packNodes, unpackNodes } from './node-set.ts';
+import {
+  DEFAULTS,
+  type OpenBatch,
+  type PrewarmTask,
+  type PrewarmTaskStatus,
+  type TaskPhase,
+} from './prewarm-task.ts';
+import { progressMessage } from './status-text.ts';
+import { type WarmNodes, warmNodes } from './warm-nodes.ts';
+
+/** What is known of one node and one image, from the node's status. */
+export type PresenceOf = (node: KubernetesNode, image: string) => 'present' | 'absent' | 'unknown';
+
+export type ProgressInput = {
+  task: PrewarmTask;
+  /** Nodes that match, are ready and can pull; already limited to `maxNodes`. */
+  eligible: KubernetesNode[];
+  /** Why no node is eligible, where none is. */
+  nothingEligible: string | undefined;
+  presence: PresenceOf;
+  /** For each open batch, by Job name, what became of its nodes. */
+  outcomes: Map<string, NodeOutcome[]>;
+  nowMs: number;
+};
+
+export type Progress = {
+  status: PrewarmTaskStatus;
+  /** Nodes to warm next: not warm, not being warmed, not failed in this try. */
+  cold: KubernetesNode[];
+  /** Batches that ended: no longer in the status, their Jobs can go. */
+  closed: { batch: OpenBatch; outcomes: NodeOutcome[] }[];
+  /** Running warmers over all open batches: the pull tokens that the task needs. */
+  running: number;
+  /** Images, by index, that no node can pull for now. */
+  left: Set<number>;
+};
+
+const MAX_FAILURES = 50;
+/** After the last try: a tag may have been pushed, a secret repaired. */
+export const LONG_RETRY_SECONDS = 600;
+
+/** Where a task stands, from everything that can be seen. Pure: the same input gives the same answer. */
+export function taskProgress(input: ProgressInput): Progress {
+  const status = startRetry(structuredClone(input.task.status ?? {}), input.nowMs);
+  const warm = warmNodes(input.task.spec, status.warmed ?? [], input.presence);
+  const closed = closeBatches(input, status, warm);
+  const left = indexesOf(input.task, status);
+  const states = nodeStates(input, status, warm, left);
+
+  const busy = states.cold.length > 0 || (status.batches ?? []).length > 0;
+  status.nodes = {
+    eligible: input.eligible.length,
+    warm: states.warm,
+    warming: states.running,
+    failed: states.failed,
+  };
+  status.progress = `${states.warm}/${input.eligible.length}`;
+  if (!busy) endTry(input, status, states, warm);
+  else if (status.phase !== 'Warming') status.phase = 'Pending';
+  status.warmed = warm.records();
+  status.observedGeneration = input.task.metadata.generation ?? 0;
+  status.message = progressMessage(status, input.nothingEligible);
+  return { status: withoutEmpty(status), cold: states.cold, closed, running: states.running, left };
+}
+
+/** Adds a batch for the first `count` cold nodes to the status; every image that one of them misses, for all of them. */
+export function planBatch(
+  task: PrewarmTask,
+  progress: Progress,
+  options: {
+    count: number;
+    presence: PresenceOf;
+    nowMs: number;
+    nameOf: (round: number, batch: number, attempt: number) => string;
+  },
+): OpenBatch {
+  const { status, left } = progress;
+  openRound(status, options.nowMs);
+  const nodes = progress.cold.slice(0, options.count);
+  const warm = warmNodes(task.spec, status.warmed ?? [], options.presence);
+  const images = task.spec.images.flatMap((_, index) =>
+    left.has(index) || nodes.every((n) => warm.has(n, index)) ? [] : index,
+  );
+  const [round, number, attempt] = [status.round ?? 1, (status.batch ?? 0) + 1, status.attempt ?? 0];
+  const batch: OpenBatch = {
+    jobName: options.nameOf(round, number, attempt),
+    ...{ round, batch: number, attempt, images },
+    nodes: nodes.map((node) => node.metadata.name ?? ''),
+    startedAt: timestamp(options.nowMs),
+  };
+  status.batch = number;
+  status.batches = [...(status.batches ?? []), batch];
+  if (status.nodes) status.nodes.warming += nodes.length;
+  status.message = progressMessage(status, undefined);
+  return batch;
+}
+
+/** When the time of the next try has come, what failed is cold again. */
+function startRetry(status: PrewarmTaskStatus, nowMs: number): PrewarmTaskStatus {
+  if (!status.retryAt || Date.parse(status.retryAt) > nowMs) return status;
+  // A short retry is for what may pass by itself; what is hopeless waits for the long one.
+  const hopeless = new Set(status.attempt ? status.failedImages?.map((each) => each.image) : []);
+  status.failedImages = status.failedImages?.filter((each) => hopeless.has(each.image)) ?? [];
+  status.failures = status.failures?.filter((each) => hopeless.has(each.image)) ?? [];
+  status.failureCount = status.failures.length;
+  delete status.retryAt;
+  delete status.failedNodes;
+  return status;
+}
+
+function closeBatches(input: ProgressInput, status: PrewarmTaskStatus, warm: WarmNodes): Progress['closed'] {
+  const ended = (batch: OpenBatch): boolean => {
+    const outcomes = input.outcomes.get(batch.jobName) ?? [];
+    return outcomes.length === batch.nodes.length && outcomes.every((outcome) => outcome.state === 'ended');
+  };
+  const open = status.batches ?? [];
+  const closed = open
+    .filter(ended)
+    .map((batch) => ({ batch, outcomes: input.outcomes.get(batch.jobName) ?? [] }));
+  status.batches = open.filter((batch) => !ended(batch));
+  const nodes = new Map(input.eligible.map((node) => [node.metadata.name, node]));
+  const failed = unpackNodes(status.failedNodes);
+  for (const { batch, outcomes } of closed) {
+    for (const [index, outcome] of outcomes.entries()) {
+      const name = batch.nodes[index] ?? '';
+      if (outcome.state === 'ended')
+        noteOutcome({ input, status, warm, failed }, name, nodes.get(name), outcome);
+    }
+  }
+  status.failedNodes = packNodes(failed);
+  return closed;
+}
+
+type Ended = Extract<NodeOutcome, { state: 'ended' }>;
+type Account = { input: ProgressInput; status: PrewarmTaskStatus; warm: WarmNodes; failed: Set<string> };
+
+function noteOutcome(
+  { input, status, warm, failed }: Account,
+  name: string,
+  node: KubernetesNode | undefined,
+  outcome: Ended,
+): void {
+  noteFailures(status, name, outcome.failures, input.nowMs);
+  if (!node) return; // gone, or no longer one of ours
+  if (outcome.failures.some((failure) => !failure.hopeless)) failed.add(nodeKey(node));
+  if (outcome.warm.length === 0) return;
+  warm.add(node, outcome.warm, timestamp(input.nowMs));
+  status.lastWarmedAt = timestamp(input.nowMs);
+}
+
+function noteFailures(
+  status: PrewarmTaskStatus,
+  node: string,
+  failures: Ended['failures'],
+  nowMs: number,
+): void {
+  for (const { image, reason, message, hopeless } of failures) {
+    status.failureCount = (status.failureCount ?? 0) + 1;
+    status.failures ??= [];
+    if (status.failures.length < MAX_FAILURES)
+      status.failures.push({ node, image, reason, message, time: timestamp(nowMs) });
+    status.failedImages ??= [];
+    const known = status.failedImages.some((each) => each.image === image);
+    if (hopeless && !known) status.failedImages.push({ image, reason, message });
+  }
+}
+
+type States = { warm: number; running: number; failed: number; cold: KubernetesNode[]; retryable: boolean };
+
+function nodeStates(
+  input: ProgressInput,
+  status: PrewarmTaskStatus,
+  warm: WarmNodes,
+  left: Set<number>,
+): States {
+  const { images } = input.task.spec;
+  const running = runningNodes(input, status);
+  const failed = unpackNodes(status.failedNodes);
+  const states: States = { warm: 0, running: running.size, failed: 0, cold: [], retryable: false };
+  for (const node of input.eligible) {
+    const name = node.metadata.name ?? '';
+    if (running.has(name)) continue;
+    const missing = images.flatMap((_, index) => (warm.has(node, index) ? [] : index));
+    if (missing.length === 0 || settled(input, status, name)) states.warm += 1;
+    else if (failed.has(nodeKey(node))) {
+      states.failed += 1;
+      states.retryable = true;
+    } else if (missing.every((index) => left.has(index))) states.failed += 1;
+    else if (!inOpenBatch(status, name)) states.cold.push(node);
+  }
+  return states;
+}
+
+/** Nodes of open batches that have not ended: each is a running warmer. */
+function runningNodes(input: ProgressInput, status: PrewarmTaskStatus): Set<string> {
+  const names = (status.batches ?? []).flatMap((batch) => {
+    const outcomes = input.outcomes.get(batch.jobName) ?? [];
+    return batch.nodes.filter((_, index) => outcomes[index]?.state !== 'ended');
+  });
+  return new Set(names);
+}
+
+/** Warm in a batch that is still open because of others. */
+function settled(input: ProgressInput, status: PrewarmTaskStatus, name: string): boolean {
+  return (status.batches ?? []).some((batch) => {
+    const outcome = input.outcomes.get(batch.jobName)?.[batch.nodes.indexOf(name)];
+    return outcome?.state === 'ended' && outcome.failures.length === 0;
+  });
+}
+
+function inOpenBatch(status: PrewarmTaskStatus, name: string): boolean {
+  return (status.batches ?? []).some((batch) => batch.nodes.includes(name));
+}
+
+function openRound(status: PrewarmTaskStatus, nowMs: number): void {
+  if (status.phase === 'Warming') return;
+  status.phase = 'Warming';
+  status.round = (status.round ?? 0) + 1;
+  status.batch = 0;
+  status.startedAt = timestamp(nowMs);
+  delete status.finishedAt;
+}
+
+/** Nothing is running and nothing is left to start: the try is over, and perhaps the round. */
+function endTry(input: ProgressInput, status: PrewarmTaskStatus, states: States, warm: WarmNodes): void {
+  if (states.failed === 0) {
+    for (const field of ['retryAt', 'attempt', 'failedImages', 'failures', 'failureCount'] as const)
+      delete status[field];
+    finish(status, input.eligible.length === 0 ? 'Pending' : 'Warm', input.nowMs);
+    return;
+  }
+  if (!status.retryAt) planRetry(input, status, states.retryable);
+  if (status.attempt) return; // still Warming: the next try follows soon
+  const some = input.eligible.some((node) =>
+    input.task.spec.images.some((_, index) => warm.has(node, index)),
+  );
+  finish(status, some ? 'PartiallyFailed' : 'Failed', input.nowMs);
+}
+
+function finish(status: PrewarmTaskStatus, phase: TaskPhase, nowMs: number): void {
+  if (status.phase !== phase) status.finishedAt = timestamp(nowMs);
+  status.phase = phase;
+}
+
+function planRetry(input: ProgressInput, status: PrewarmTaskStatus, retryable: boolean): void {
+  const tried = status.attempt ?? 0;
+  const again = retryable && tried < (input.task.spec.retry?.limit ?? DEFAULTS.retryLimit);
+  status.attempt = again ? tried + 1 : 0;
+  const seconds = again ? retryDelaySeconds(input.task, status.attempt) : LONG_RETRY_SECONDS;
+  status.retryAt = timestamp(input.nowMs + seconds * 1000);
+}
+
+export function retryDelaySeconds(task: PrewarmTask, attempt: number): number {
+  const base = task.spec.retry?.delaySeconds ?? DEFAULTS.retryDelaySeconds;
+  return task.spec.retry?.strategy === 'linear' ? base * attempt : base * 2 ** (attempt - 1);
+}
+
+function indexesOf(task: PrewarmTask, status: PrewarmTaskStatus): Set<number> {
+  const failed = new Set((status.failedImages ?? []).map((each) => each.image));
+  return new Set(task.spec.images.flatMap((each, index) => (failed.has(each.image) ? index : [])));
+}
+
+function withoutEmpty(status: PrewarmTaskStatus): PrewarmTaskStatus {
+  const entries = Object.entries(status).filter(([, value]) => {
+    if (Array.isArray(value)) return value.length > 0;
+    return value !== undefined && value !== '';
+  });
+  return Object.fromEntries(entries) as PrewarmTaskStatus;
+}
+
+function timestamp(ms: number): string {
+  return new Date(ms).toISOString();
+}

@@ -1,0 +1,73 @@
+import type { KubernetesNode } from './kubernetes.ts';
+import { nodeKey, packNodes, unpackNodes } from './node-set.ts';
+import type { PrewarmTaskSpec, WarmedRecord } from './prewarm-task.ts';
+import type { PresenceOf } from './task-progress.ts';
+
+/** Which images are on which nodes, from the nodes' status and from the task's own record where that proves nothing. */
+export type WarmNodes = {
+  has(node: KubernetesNode, image: number): boolean;
+  /** Notes that a batch brought these images to a node. */
+  add(node: KubernetesNode, images: number[], since: string): void;
+  /** What to keep in the task's status. */
+  records(): WarmedRecord[];
+};
+
+/**
+ * A node's list of images is up to 40 s old: the kubelet refreshes it every 30 s and reports it every 10 s
+ * (image_gc_manager.go, nodeStatusUpdateFrequency). Before this much has passed, an absence proves nothing.
+ */
+const LIST_AGE_MS = 90_000;
+
+type Entry = { images: Set<number>; since: string };
+
+export function warmNodes(spec: PrewarmTaskSpec, records: WarmedRecord[], presence: PresenceOf): WarmNodes {
+  const entries = new Map<string, Entry>();
+  const note = (key: string, images: number[], since: string): void => {
+    const entry = entries.get(key) ?? { images: new Set(), since };
+    for (const image of images) entry.images.add(image);
+    if (since > entry.since) entry.since = since;
+    entries.set(key, entry);
+  };
+  for (const record of records)
+    for (const key of unpackNodes(record.nodes)) note(key, record.images, record.since);
+
+  return {
+    has(node, image) {
+      const wanted = spec.images[image];
+      if (!wanted) return false;
+      const seen = presence(node, wanted.image);
+      // With Always the tag may have moved; with secrets the kubelet asks again who may use it (from 1.35).
+      const proves = wanted.pullPolicy !== 'Always' && !spec.imagePullSecrets?.length;
+      const entry = entries.get(nodeKey(node));
+      if (!entry?.images.has(image)) return seen === 'present' && proves;
+      const forget =
+        seen === 'present'
+          ? proves
+          : seen === 'absent' && heartbeatMs(node) > Date.parse(entry.since) + LIST_AGE_MS;
+      if (!forget) return true;
+      entry.images.delete(image);
+      if (entry.images.size === 0) entries.delete(nodeKey(node));
+      return seen === 'present';
+    },
+    add: (node, images, since) => note(nodeKey(node), images, since),
+    records: () => pack(entries),
+  };
+}
+
+function heartbeatMs(node: KubernetesNode): number {
+  const ready = node.status?.conditions?.find((condition) => condition.type === 'Ready');
+  return Date.parse(ready?.lastHeartbeatTime ?? '') || 0;
+}
+
+/** Nodes with the same images share a record, dated by the latest: later only means that an absence is believed later. */
+function pack(entries: Map<string, Entry>): WarmedRecord[] {
+  const groups = new Map<string, { images: number[]; since: string; nodes: string[] }>();
+  for (const [key, { images, since }] of entries) {
+    const list = [...images].sort((a, b) => a - b);
+    const group = groups.get(list.join()) ?? { images: list, since, nodes: [] };
+    group.nodes.push(key);
+    if (since > group.since) group.since = since;
+    groups.set(list.join(), group);
+  }
+  return [...groups.values()].map(({ images, since, nodes }) => ({ images, since, nodes: packNodes(nodes) }));
+}

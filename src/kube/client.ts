@@ -1,0 +1,176 @@
+import { createInterface } from 'node:readline';
+import { Readable } from 'node:stream';
+import { HttpMethod, type KubeConfig, RequestContext } from '@kubernetes/client-node';
+import { fetch, type Response } from 'undici';
+import type { JsonPatchOperation } from '../domain/json-patch.ts';
+import type { KubernetesObject } from '../domain/kubernetes.ts';
+import { KubeError } from './errors.ts';
+import { type Resource, resourcePath } from './resources.ts';
+
+export type Query = Record<string, string | number | boolean | undefined>;
+export type ListAnswer<T> = { items: T[]; resourceVersion: string; continue: string | undefined };
+export type WatchEvent = {
+  type: string;
+  object: KubernetesObject & { code?: number; message?: string; reason?: string };
+};
+
+/**
+ * Calls to the API server, as plain JSON. The library's typed calls are not used for them: they hold the event loop
+ * for 600 ms on a list of 5,000 nodes, and drop fields that are newer than they are.
+ */
+export type KubeClient = {
+  get<T extends KubernetesObject>(
+    resource: Resource,
+    namespace: string | undefined,
+    name: string,
+  ): Promise<T>;
+  list<T extends KubernetesObject>(
+    resource: Resource,
+    namespace: string | undefined,
+    query: Query,
+    options?: { metadataOnly: boolean },
+  ): Promise<ListAnswer<T>>;
+  create<T extends KubernetesObject>(
+    resource: Resource,
+    namespace: string | undefined,
+    object: T,
+  ): Promise<T>;
+  /** Fails with a conflict where `metadata.resourceVersion` is no longer the current one. */
+  replaceStatus<T extends KubernetesObject>(resource: Resource, object: T): Promise<T>;
+  mergePatch<T extends KubernetesObject>(
+    resource: Resource,
+    namespace: string | undefined,
+    name: string,
+    patch: object,
+  ): Promise<T>;
+  jsonPatch<T extends KubernetesObject>(
+    resource: Resource,
+    namespace: string | undefined,
+    name: string,
+    patch: JsonPatchOperation[],
+  ): Promise<T>;
+  /** In the background, so that what the object owns goes with it; the default would orphan a Job's pods. */
+  remove(resource: Resource, namespace: string | undefined, name: string, uid?: string): Promise<void>;
+  /** Resolves when the server ends the watch; `signal` ends it from here. */
+  watch(
+    resource: Resource,
+    query: Query,
+    onEvent: (event: WatchEvent) => void,
+    signal: AbortSignal,
+  ): Promise<void>;
+};
+
+type Body = { type: string; value: unknown };
+
+const REQUEST_TIMEOUT_MS = 30_000;
+const JSON_TYPE = 'application/json';
+const METADATA_TYPE = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
+
+export function createKubeClient(config: KubeConfig): KubeClient {
+  const server = config.getCurrentCluster()?.server ?? '';
+
+  async function send(
+    method: HttpMethod,
+    path: string,
+    query: Query,
+    signal: AbortSignal,
+    body?: Body,
+    accept = JSON_TYPE,
+  ) {
+    const url = new URL(server + path);
+    for (const [name, value] of Object.entries(query))
+      if (value !== undefined) url.searchParams.set(name, String(value));
+    const context = new RequestContext(url.toString(), method);
+    await config.applySecurityAuthentication(context);
+    const headers: Record<string, string> = { ...context.getHeaders(), accept };
+    if (body) headers['content-type'] = body.type;
+    const dispatcher = context.getDispatcher();
+    const response = await fetch(url, {
+      ...{ method, headers, signal },
+      ...(body ? { body: JSON.stringify(body.value) } : {}),
+      ...(dispatcher ? { dispatcher } : {}),
+    }).catch((error: unknown) => {
+      const cause =
+        error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error);
+      throw new KubeError(0, 'Unreachable', `the API server did not answer: ${cause}`, { cause: error });
+    });
+    if (!response.ok) throw await kubeError(response, method, path);
+    return response;
+  }
+
+  async function call<T>(
+    method: HttpMethod,
+    path: string,
+    query: Query = {},
+    body?: Body,
+    accept?: string,
+  ): Promise<T> {
+    const response = await send(method, path, query, AbortSignal.timeout(REQUEST_TIMEOUT_MS), body, accept);
+    return (await response.json()) as T;
+  }
+
+  const json = (value: unknown) => ({ type: JSON_TYPE, value });
+
+  return {
+    get: (resource, namespace, name) => call(HttpMethod.GET, resourcePath(resource, namespace, name)),
+    async list(resource, namespace, query, options) {
+      const path = resourcePath(resource, namespace);
+      type Answer = { items: never[] | null; metadata: { resourceVersion: string; continue?: string } };
+      const accept = options?.metadataOnly ? METADATA_TYPE : JSON_TYPE;
+      const answer = await call<Answer>(HttpMethod.GET, path, query, undefined, accept);
+      return {
+        items: answer.items ?? [],
+        resourceVersion: answer.metadata.resourceVersion,
+        continue: answer.metadata.continue || undefined,
+      };
+    },
+    create: (resource, namespace, object) =>
+      call(HttpMethod.POST, resourcePath(resource, namespace), {}, json(object)),
+    replaceStatus: (resource, object) => {
+      const { namespace, name } = object.metadata;
+      return call(HttpMethod.PUT, `${resourcePath(resource, namespace, name)}/status`, {}, json(object));
+    },
+    mergePatch: (resource, namespace, name, value) => {
+      const body = { type: 'application/merge-patch+json', value };
+      return call(HttpMethod.PATCH, resourcePath(resource, namespace, name), {}, body);
+    },
+    jsonPatch: (resource, namespace, name, value) => {
+      const body = { type: 'application/json-patch+json', value };
+      return call(HttpMethod.PATCH, resourcePath(resource, namespace, name), {}, body);
+    },
+    async remove(resource, namespace, name, uid) {
+      const value = { propagationPolicy: 'Background', ...(uid ? { preconditions: { uid } } : {}) };
+      await call(HttpMethod.DELETE, resourcePath(resource, namespace, name), {}, json(value));
+    },
+    async watch(resource, query, onEvent, signal) {
+      const path = resourcePath(resource, undefined);
+      const response = await send(
+        HttpMethod.GET,
+        path,
+        { ...query, watch: true, allowWatchBookmarks: true },
+        signal,
+      );
+      if (!response.body) return;
+      const lines = createInterface({
+        input: Readable.fromWeb(response.body),
+        crlfDelay: Number.POSITIVE_INFINITY,
+      });
+      for await (const line of lines) if (line) onEvent(JSON.parse(line) as WatchEvent);
+    },
+  };
+}
+
+async function kubeError(response: Response, method: string, path: string): Promise<KubeError> {
+  const text = await response.text().catch(() => '');
+  const status = parseStatus(text);
+  const message = `${method} ${path}: ${response.status} ${status.message ?? text.slice(0, 200)}`;
+  return new KubeError(response.status, status.reason ?? response.statusText, message);
+}
+
+function parseStatus(text: string): { reason?: string; message?: string } {
+  try {
+    return JSON.parse(text) as { reason?: string; message?: string };
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,34 @@
+import { statSync } from 'node:fs';
+import { KubeConfig, type RequestContext } from '@kubernetes/client-node';
+
+/**
+ * The library opens a connection for every call, because it makes a dispatcher for each. This one keeps the first as
+ * long as what it was made from stays the same: the authority and the client certificate.
+ */
+class SharedConnectionConfig extends KubeConfig {
+  private kept: { madeFrom: string; dispatcher: ReturnType<RequestContext['getDispatcher']> } | undefined;
+
+  override async applySecurityAuthentication(context: RequestContext): Promise<void> {
+    await super.applySecurityAuthentication(context);
+    const madeFrom = this.connectionIdentity();
+    if (this.kept?.madeFrom !== madeFrom) this.kept = { madeFrom, dispatcher: context.getDispatcher() };
+    if (this.kept.dispatcher) context.setDispatcher(this.kept.dispatcher);
+  }
+
+  private connectionIdentity(): string {
+    const cluster = this.getCurrentCluster();
+    const user = this.getCurrentUser();
+    const files = [cluster?.caFile, user?.certFile, user?.keyFile].map(
+      (file) => file && `${file}@${statSync(file).mtimeMs}`,
+    );
+    return JSON.stringify([cluster?.server, cluster?.caData, user?.certData, ...files]);
+  }
+}
+
+/** The API server's address and our credentials: from `file` where it is given, else from the pod IPS runs in. */
+export function loadKubeConfig(file: string | undefined): KubeConfig {
+  const config = new SharedConnectionConfig();
+  if (file) config.loadFromFile(file);
+  else config.loadFromCluster();
+  return config;
+}

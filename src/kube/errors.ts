@@ -1,0 +1,28 @@
+/** An answer of the API server that is not a success, or no answer at all (`status` 0). */
+export class KubeError extends Error {
+  readonly code = 'IPS_KUBE_API';
+  readonly status: number;
+  /** The API's own word, such as `AlreadyExists`. */
+  readonly reason: string;
+
+  constructor(status: number, reason: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'KubeError';
+    this.status = status;
+    this.reason = reason;
+  }
+}
+
+export function isNotFound(error: unknown): boolean {
+  return error instanceof KubeError && error.status === 404;
+}
+
+/** The object exists already, or is not the version that was read. */
+export function isConflict(error: unknown): boolean {
+  return error instanceof KubeError && error.status === 409;
+}
+
+/** The resource version asked for is too old: everything must be listed again. */
+export function isGone(error: unknown): boolean {
+  return error instanceof KubeError && (error.status === 410 || error.reason === 'Expired');
+}

@@ -1,0 +1,37 @@
+import { randomUUID } from 'node:crypto';
+import type { StatusEvent } from '../domain/status-text.ts';
+import type { Workload } from '../domain/workload.ts';
+import type { KubeClient } from './client.ts';
+import { RESOURCES } from './resources.ts';
+
+/** Writes an Event about a workload, as `kubectl describe` shows it. */
+export async function writeEvent(
+  client: KubeClient,
+  workload: Workload,
+  event: StatusEvent,
+  now: Date,
+): Promise<void> {
+  const { name = '', namespace = '', uid = '', resourceVersion = '' } = workload.metadata;
+  const time = now.toISOString();
+  await client.create(RESOURCES.events, namespace, {
+    apiVersion: 'v1',
+    kind: 'Event',
+    metadata: { name: `${name}.${randomUUID().slice(0, 16)}`, namespace },
+    involvedObject: {
+      apiVersion: workload.apiVersion,
+      kind: workload.kind,
+      name,
+      namespace,
+      uid,
+      resourceVersion,
+    },
+    ...event,
+    // The API server's limit is 1,024 characters.
+    message: event.message.slice(0, 1024),
+    source: { component: 'ips' },
+    reportingComponent: 'ips',
+    count: 1,
+    firstTimestamp: time,
+    lastTimestamp: time,
+  } as Parameters<KubeClient['create']>[2]);
+}

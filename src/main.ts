@@ -1,0 +1,43 @@
+import { pino } from 'pino';
+import packageJson from '../package.json' with { type: 'json' };
+import { startApp } from './app.ts';
+import { helpText, readConfig } from './config.ts';
+
+const { version } = packageJson;
+const result = readConfig(process.argv.slice(2), process.env);
+
+if (!result.ok) {
+  for (const error of result.errors) console.error(`ips: ${error}`);
+  process.exit(2);
+}
+switch (result.command.run) {
+  case 'help':
+    console.log(helpText());
+    break;
+  case 'version':
+    console.log(version);
+    break;
+  case 'serve': {
+    const log = pino({ level: result.command.config.logLevel, base: { version } });
+    const app = await startApp(result.command.config, version, log).catch((error: unknown) => {
+      log.fatal({ err: error }, 'could not start');
+      process.exit(1);
+    });
+    let stopping = false;
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        // The second time is impatience.
+        if (stopping) process.exit(1);
+        stopping = true;
+        log.info({ signal }, 'stopping');
+        app.stop().then(
+          () => process.exit(0),
+          (error: unknown) => {
+            log.error({ err: error }, 'stopping failed');
+            process.exit(1);
+          },
+        );
+      });
+    }
+  }
+}

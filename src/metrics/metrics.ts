@@ -1,0 +1,71 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+
+const PULL_BUCKETS = [0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600];
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+/** Every metric that IPS exposes. */
+export function createMetrics(build: { version: string }) {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const buildInfo = new Gauge({
+    name: 'ips_build_info',
+    help: 'Always 1; its labels tell what is running',
+    labelNames: ['version', 'node_version'],
+    registers,
+  });
+  buildInfo.set({ version: build.version, node_version: process.version }, 1);
+  return {
+    registry,
+    tasks: new Counter({
+      name: 'ips_tasks_total',
+      help: 'Rounds of tasks that ended, by phase',
+      labelNames: ['status'],
+      registers,
+    }),
+    activeTasks: new Gauge({ name: 'ips_active_tasks', help: 'Tasks that are warming nodes now', registers }),
+    taskDuration: new Histogram({
+      name: 'ips_task_duration_seconds',
+      help: 'From the start of a round to its end, by phase',
+      labelNames: ['status'],
+      buckets: PULL_BUCKETS,
+      registers,
+    }),
+    nodesProcessed: new Counter({
+      name: 'ips_nodes_processed_total',
+      help: 'Nodes that a batch ended on, by result: warm or failed',
+      labelNames: ['result'],
+      registers,
+    }),
+    batchDuration: new Histogram({
+      name: 'ips_batch_execution_duration_seconds',
+      help: 'From the planning of a batch to the end of its last node',
+      buckets: PULL_BUCKETS,
+      registers,
+    }),
+    jobCreation: new Counter({
+      name: 'ips_job_creation_total',
+      help: 'Jobs asked for, by result: created, exists or error',
+      labelNames: ['result'],
+      registers,
+    }),
+    imagesPulled: new Counter({
+      name: 'ips_images_pulled_total',
+      help: 'Images brought to nodes, counted once a node',
+      registers,
+    }),
+    admissionRequests: new Counter({
+      name: 'ips_admission_requests_total',
+      help: 'Admission reviews, by what came of them: labelled, unlabelled, unchanged, pinned, denied or invalid',
+      labelNames: ['result'],
+      registers,
+    }),
+    admissionDuration: new Histogram({
+      name: 'ips_admission_duration_seconds',
+      help: 'Time to answer an admission review, without the network',
+      buckets: [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 2],
+      registers,
+    }),
+  };
+}

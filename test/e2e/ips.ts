@@ -1,0 +1,151 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { parseAllDocuments } from 'yaml';
+import { type Cluster, kubectl } from '../cluster/cluster.ts';
+import { kubeconfig } from '../cluster/pki.ts';
+import { waitFor } from '../cluster/run.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const BASE = join(ROOT, 'deploy/base');
+
+/** IPS as a process beside the cluster, with the rights of its own service account and no others. */
+export type Ips = {
+  /** Of health and metrics. */
+  url: string;
+  webhookPort: number;
+  /** SIGTERM, and waits for the end. */
+  stop(): Promise<number | null>;
+  /** SIGKILL. */
+  kill(): Promise<void>;
+  /** The value of a metric, 0 where it has none; `labels` as Prometheus writes them: `result="created"`. */
+  metric(name: string, labels?: string): Promise<number>;
+  logLines(): Promise<Record<string, unknown>[]>;
+};
+
+/** Applies the manifests, all but the webhook configuration, which needs to know where IPS listens. */
+export async function installIps(cluster: Cluster): Promise<void> {
+  for (const file of ['namespace', 'crd', 'priority-class', 'rbac']) {
+    await kubectl(cluster, ['apply', '-f', join(BASE, `${file}.yaml`)]);
+  }
+  await kubectl(cluster, [
+    'wait',
+    '--for=condition=Established',
+    'crd/prewarmtasks.ips.dev',
+    '--timeout=30s',
+  ]);
+}
+
+/** The webhook configuration as shipped, but for its address: here IPS is no Service. */
+export async function installWebhook(cluster: Cluster, port: number): Promise<void> {
+  const text = await readFile(join(BASE, 'webhook.yaml'), 'utf8');
+  const configuration = parseAllDocuments(text)[0]?.toJS() as {
+    webhooks: { clientConfig: { service?: { path: string }; url?: string } }[];
+  };
+  for (const { clientConfig } of configuration.webhooks) {
+    clientConfig.url = `https://${cluster.sandbox.hostAddress}:${port}${clientConfig.service?.path}`;
+    delete clientConfig.service;
+  }
+  await kubectl(cluster, ['apply', '-f', '-'], JSON.stringify(configuration));
+}
+
+let starts = 0;
+
+/** Starts IPS and waits until it says that it is ready. Give the port of the one before to start it again. */
+export async function startIps(
+  cluster: Cluster,
+  options: { webhookPort?: number; env?: Record<string, string> } = {},
+): Promise<Ips> {
+  const token = await kubectl(cluster, [
+    'create',
+    'token',
+    'ips',
+    '--namespace',
+    'ips-system',
+    '--duration',
+    '24h',
+  ]);
+  const login = join(cluster.folder, 'ips.kubeconfig');
+  await writeFile(
+    login,
+    kubeconfig(cluster.server, join(cluster.folder, 'pki/ca.crt'), { token: token.trim() }),
+    { mode: 0o600 },
+  );
+  starts += 1;
+  const logFile = join(cluster.folder, 'logs', `ips-${process.pid}-${starts}.log`);
+  const child = spawn(process.execPath, [join(ROOT, 'src/main.ts')], {
+    env: {
+      PATH: process.env['PATH'],
+      SERVER_PORT: '0',
+      WEBHOOK_PORT: String(options.webhookPort ?? 0),
+      WEBHOOK_HOSTS: cluster.sandbox.hostAddress,
+      WORKER_IMAGE: `${cluster.registry.host}/pause:3.10`,
+      KUBECONFIG: login,
+      ...options.env,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  // Should this process die without a word, IPS must not go on alone.
+  const onExit = () => child.kill('SIGKILL');
+  process.once('exit', onExit);
+  child.once('exit', () => process.off('exit', onExit));
+  const log = createWriteStream(logFile);
+  child.stderr.pipe(log, { end: false });
+  child.stdout.pipe(log, { end: false });
+  const listening = await firstListening(child, logFile);
+  const webhookPort = Number(new URL(listening.webhook).port);
+  const url = `http://127.0.0.1:${new URL(listening.http).port}`;
+  if (options.webhookPort === undefined) await installWebhook(cluster, webhookPort);
+  await waitFor('IPS to be ready', async () => (await fetch(`${url}/readyz`)).ok, { timeoutMs: 30_000 });
+  return {
+    url,
+    webhookPort,
+    async stop() {
+      child.kill('SIGTERM');
+      return ended(child);
+    },
+    async kill() {
+      child.kill('SIGKILL');
+      await ended(child);
+    },
+    metric: (name, labels) => readMetric(url, name, labels),
+    async logLines() {
+      const lines = (await readFile(logFile, 'utf8')).split('\n').filter((line) => line.startsWith('{'));
+      return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    },
+  };
+}
+
+async function ended(child: ChildProcess): Promise<number | null> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  return child.exitCode;
+}
+
+async function firstListening(
+  child: ChildProcess,
+  logFile: string,
+): Promise<{ webhook: string; http: string }> {
+  if (!child.stdout) throw new Error('IPS has no standard output');
+  const lines = createInterface({ input: child.stdout });
+  for await (const line of lines) {
+    const entry = line.startsWith('{')
+      ? (JSON.parse(line) as { msg: string; webhook: string; http: string })
+      : undefined;
+    if (entry?.msg === 'listening') {
+      lines.close();
+      child.stdout.resume();
+      return entry;
+    }
+  }
+  throw new Error(`IPS ended before it listened:\n${await readFile(logFile, 'utf8')}`);
+}
+
+async function readMetric(url: string, name: string, labels?: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  const wanted = labels ? `${name}{${labels}} ` : `${name} `;
+  const line = text.split('\n').find((each) => each.startsWith(wanted));
+  return line ? Number(line.slice(wanted.length)) : 0;
+}
