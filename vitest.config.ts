@@ -3,11 +3,17 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     projects: [
+      { test: { name: 'unit', include: ['src/**/*.test.ts'], environment: 'node' } },
       {
         test: {
-          name: 'unit',
-          include: ['src/**/*.test.ts', 'test/cluster/**/*.test.ts'],
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
           environment: 'node',
+          globalSetup: ['test/e2e/global-setup.ts'],
+          // One cluster, and one IPS at a time on it.
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
     ],

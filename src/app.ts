@@ -58,8 +58,9 @@ export async function startApp(config: Config, version: string, log: Logger): Pr
     listen(api, config.serverPort),
   ]);
   log.info({ version, webhook, http, namespace: config.namespace }, 'listening');
-  const started = Promise.all([authority.start(), controller.start()]);
-  started.catch((error: unknown) => log.fatal({ err: error }, 'the controller did not start'));
+  // Without the webhook, warmers would not be pinned to their nodes: no work before it can be called.
+  const started = authority.start().then(() => controller.start());
+  started.catch((error: unknown) => log.error({ err: error }, 'the controller did not start'));
   return {
     async stop() {
       authority.stop();
@@ -87,7 +88,12 @@ function certificateSource(config: Config, log: Logger): Promise<CertificateSour
   return ownAuthoritySource({ dnsNames, ipAddresses, onError });
 }
 
-type AuthorityPublisher = { start(): Promise<void>; stop(): void; published(): boolean };
+type AuthorityPublisher = {
+  /** Resolves once the CA is published; goes on keeping it so. */
+  start(): Promise<void>;
+  stop(): void;
+  published(): boolean;
+};
 
 /** Keeps our CA in the webhook configuration: at the start, when it changes, and when somebody applied the manifest anew. */
 function publishAuthority(
@@ -97,8 +103,8 @@ function publishAuthority(
   log: Logger,
 ): AuthorityPublisher {
   const stopped = new AbortController();
-  let done = false;
-  let wake = new AbortController();
+  let published = false;
+  let changed = new AbortController();
 
   async function publish(): Promise<void> {
     const configuration = await client.get<WebhookConfiguration>(
@@ -111,27 +117,28 @@ function publishAuthority(
       await client.jsonPatch(RESOURCES.webhookConfigurations, undefined, name, patch);
       log.info({ webhookConfiguration: name }, 'CA published');
     }
-    done = true;
   }
 
-  async function run(): Promise<void> {
+  async function run(onFirst: () => void): Promise<void> {
     while (!stopped.signal.aborted) {
-      await publish().catch((error: unknown) => {
-        done = false;
+      changed = new AbortController();
+      try {
+        await publish();
+        published = true;
+        onFirst();
+      } catch (error) {
+        published = false;
         log.warn({ err: error, webhookConfiguration: name }, 'CA not published, trying again');
-      });
-      wake = new AbortController();
-      const signal = AbortSignal.any([stopped.signal, wake.signal]);
-      await sleep(done ? CA_CHECK_MS : CA_RETRY_MS, undefined, { signal }).catch(() => {});
+      }
+      const signal = AbortSignal.any([stopped.signal, changed.signal]);
+      await sleep(published ? CA_CHECK_MS : CA_RETRY_MS, undefined, { signal }).catch(() => {});
     }
   }
 
-  certificates.onChange(() => wake.abort());
+  certificates.onChange(() => changed.abort());
   return {
-    async start() {
-      void run();
-    },
+    start: () => new Promise((resolve) => void run(resolve)),
     stop: () => stopped.abort(),
-    published: () => done,
+    published: () => published,
   };
 }

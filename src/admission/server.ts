@@ -1,3 +1,4 @@
+import type { ServerHttp2Session } from 'node:http2';
 import fastify, { type FastifyInstance } from 'fastify';
 import type { CertificateSource } from '../certs/certificate-source.ts';
 import { type AdmissionOptions, admissionPlugin } from './plugin.ts';
@@ -19,10 +20,17 @@ export async function createAdmissionServer(
     https: { allowHTTP1: true, cert, key },
     bodyLimit: BODY_LIMIT,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    // The API server keeps its connections open; on the way out they must not hold up the end.
-    forceCloseConnections: true,
   });
-  server.server.on('session', (session) => session.setLocalWindowSize(HTTP2_WINDOW));
+  const sessions = new Set<ServerHttp2Session>();
+  server.server.on('session', (session) => {
+    session.setLocalWindowSize(HTTP2_WINDOW);
+    sessions.add(session);
+    session.once('close', () => sessions.delete(session));
+  });
+  // The API server keeps its connections open for minutes. This answers what is in flight, and takes nothing more.
+  server.addHook('preClose', async () => {
+    for (const session of sessions) session.close();
+  });
   options.certificates.onChange((next) => server.server.setSecureContext({ cert: next.cert, key: next.key }));
   await server.register(admissionPlugin, options);
   return server as unknown as FastifyInstance;

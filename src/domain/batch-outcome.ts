@@ -66,12 +66,16 @@ function ranToItsEnd(pod: Pod | undefined): boolean {
   );
 }
 
+const UNPINNED = 'its pod was made while the webhook configuration of IPS was missing';
+
 function podOutcome(
   pod: Pod,
   batch: OpenBatch,
   images: TaskImage[],
   evidence: BatchEvidence,
 ): NodeOutcome | undefined {
+  // No scheduler takes it, so it would wait for ever.
+  if (!pod.spec?.nodeName) return failedAlike(batch, images, 'not pinned', UNPINNED);
   if (needsEvents(pod))
     return pullOutcome(pod, batch, images, evidence.events.get(pod.metadata.uid ?? '') ?? []);
   const ended = pod.status?.containerStatuses?.[0]?.state?.terminated;

@@ -5,7 +5,7 @@ import { cacheDirectory } from './cache.ts';
 import { startComponents } from './components.ts';
 import { kubeconfig, writePki } from './pki.ts';
 import { pushImage, type Registry } from './registry.ts';
-import { run, waitFor } from './run.ts';
+import { run, runBoth, waitFor } from './run.ts';
 import { createSandbox, destroySandbox, enter, isRunning, type Sandbox } from './sandbox.ts';
 
 export type TestNode = {
@@ -105,16 +105,25 @@ export async function listClusters(): Promise<(State & { running: boolean })[]> 
   return clusters;
 }
 
-/** A running cluster that another process started. */
-export async function openCluster(name: string, say: (line: string) => void): Promise<Cluster | undefined> {
-  const state = (await listClusters()).find((cluster) => cluster.name === name && cluster.running);
+/** A running cluster that another process started, by its folder. */
+export async function openCluster(folder: string, say: (line: string) => void): Promise<Cluster | undefined> {
+  const state = (await listClusters()).find((cluster) => cluster.folder === folder && cluster.running);
   return state && describeCluster(state, await buildBinaries(say));
 }
 
-/** Runs kubectl against this cluster and no other. */
+/** Runs kubectl against this cluster and no other; gives its standard output. */
 export async function kubectl(cluster: Cluster, args: string[], input?: string): Promise<string> {
+  return (await kubectlBoth(cluster, args, input)).stdout;
+}
+
+/** As `kubectl`, with the standard error, where it prints the warnings of admission. */
+export async function kubectlBoth(
+  cluster: Cluster,
+  args: string[],
+  input?: string,
+): Promise<{ stdout: string; stderr: string }> {
   const env = { ...process.env, KUBECONFIG: cluster.kubeconfigFile };
-  return run(cluster.binaries.path('kubectl'), args, input === undefined ? { env } : { env, input });
+  return runBoth(cluster.binaries.path('kubectl'), args, input === undefined ? { env } : { env, input });
 }
 
 /** The images in a node's own containerd, by name; it is asked directly, not through Kubernetes. */

@@ -5,12 +5,19 @@ import { promisify } from 'node:util';
 
 const execute = promisify(execFile);
 
+export type RunOptions = { cwd?: string; env?: NodeJS.ProcessEnv; input?: string; timeoutMs?: number };
+
 /** Runs a program to its end and gives its standard output; an error carries what it printed. */
-export async function run(
+export async function run(program: string, args: string[], options: RunOptions = {}): Promise<string> {
+  return (await runBoth(program, args, options)).stdout;
+}
+
+/** As `run`, with the standard error too, where some programs print their warnings. */
+export async function runBoth(
   program: string,
   args: string[],
-  options: { cwd?: string; env?: NodeJS.ProcessEnv; input?: string; timeoutMs?: number } = {},
-): Promise<string> {
+  options: RunOptions = {},
+): Promise<{ stdout: string; stderr: string }> {
   const child = execute(program, args, {
     cwd: options.cwd,
     env: options.env,
@@ -18,8 +25,7 @@ export async function run(
     maxBuffer: 256 << 20,
   });
   if (options.input !== undefined) child.child.stdin?.end(options.input);
-  const { stdout } = await child;
-  return stdout;
+  return child;
 }
 
 /** Starts a program that outlives this process, its output in a file, and gives its process id. */

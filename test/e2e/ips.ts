@@ -17,6 +17,7 @@ export type Ips = {
   /** Of health and metrics. */
   url: string;
   webhookPort: number;
+  installWebhook(): Promise<void>;
   /** SIGTERM, and waits for the end. */
   stop(): Promise<number | null>;
   /** SIGKILL. */
@@ -40,7 +41,7 @@ export async function installIps(cluster: Cluster): Promise<void> {
 }
 
 /** The webhook configuration as shipped, but for its address: here IPS is no Service. */
-export async function installWebhook(cluster: Cluster, port: number): Promise<void> {
+async function installWebhook(cluster: Cluster, port: number): Promise<void> {
   const text = await readFile(join(BASE, 'webhook.yaml'), 'utf8');
   const configuration = parseAllDocuments(text)[0]?.toJS() as {
     webhooks: { clientConfig: { service?: { path: string }; url?: string } }[];
@@ -52,13 +53,18 @@ export async function installWebhook(cluster: Cluster, port: number): Promise<vo
   await kubectl(cluster, ['apply', '-f', '-'], JSON.stringify(configuration));
 }
 
+export type StartOptions = {
+  /** The port of the one before: the webhook configuration that is there stays. */
+  webhookPort?: number;
+  /** False: the webhook configuration is left to `installWebhook`, and IPS is not ready yet on return. */
+  webhook?: boolean;
+  env?: Record<string, string>;
+};
+
 let starts = 0;
 
-/** Starts IPS and waits until it says that it is ready. Give the port of the one before to start it again. */
-export async function startIps(
-  cluster: Cluster,
-  options: { webhookPort?: number; env?: Record<string, string> } = {},
-): Promise<Ips> {
+/** Starts IPS and waits until it says that it is ready. */
+export async function startIps(cluster: Cluster, options: StartOptions = {}): Promise<Ips> {
   const token = await kubectl(cluster, [
     'create',
     'token',
@@ -98,11 +104,14 @@ export async function startIps(
   const listening = await firstListening(child, logFile);
   const webhookPort = Number(new URL(listening.webhook).port);
   const url = `http://127.0.0.1:${new URL(listening.http).port}`;
-  if (options.webhookPort === undefined) await installWebhook(cluster, webhookPort);
-  await waitFor('IPS to be ready', async () => (await fetch(`${url}/readyz`)).ok, { timeoutMs: 30_000 });
+  const { webhook = true } = options;
+  if (webhook && options.webhookPort === undefined) await installWebhook(cluster, webhookPort);
+  if (webhook)
+    await waitFor('IPS to be ready', async () => (await fetch(`${url}/readyz`)).ok, { timeoutMs: 30_000 });
   return {
     url,
     webhookPort,
+    installWebhook: () => installWebhook(cluster, webhookPort),
     async stop() {
       child.kill('SIGTERM');
       return ended(child);

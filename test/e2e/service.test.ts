@@ -1,0 +1,171 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createAuthority, issueServingCertificate } from '../../src/certs/authority.ts';
+import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
+import { kubectl, pushTestImage } from '../cluster/cluster.ts';
+import { run, waitFor } from '../cluster/run.ts';
+import { type Ips, startIps } from './ips.ts';
+import { createKit, deployment, eventsAbout, type Kit, PREWARM, unique, WEB_NODES } from './kit.ts';
+
+let kit: Kit;
+let ips: Ips | undefined;
+let image: string;
+
+beforeAll(async () => {
+  kit = await createKit('service');
+  image = await pushTestImage(kit.cluster, `${unique('service')}:1`, 1_000_000);
+});
+
+afterAll(async () => {
+  await ips?.stop();
+  await kit?.remove();
+});
+
+test('kubectl tells the story: describe, Events and the columns of get pwt', async () => {
+  ips = await startIps(kit.cluster);
+  await kit.apply(
+    deployment('story', { annotations: PREWARM, replicas: 0, images: [image], spec: WEB_NODES }),
+  );
+  const annotations = await kit.status('deployment/story', /^Warm 2\/2 nodes$/);
+  expect(annotations['ips/last-warmed']).toMatch(/^20\d\d-\d\d-\d\dT/);
+  const described = await waitFor('the Event that the images are there', async () => {
+    const text = await kit.kubectl(['describe', 'deployment', 'story']);
+    return text.includes('Prewarmed') && text;
+  });
+  expect(described).toMatch(/ips\/status: Warm 2\/2 nodes/);
+  expect(described).toMatch(/Prewarming .* ips +Bringing 1 image to 2 of 2 nodes/);
+  expect(described).toMatch(/Prewarmed .* ips +1 image on 2 of 2 nodes, after \d+\.\d s/);
+  const rows = (await kit.kubectl(['get', 'pwt']))
+    .trim()
+    .split('\n')
+    .map((row) => row.split(/\s{2,}/));
+  expect(rows[0]).toEqual(['NAME', 'PHASE', 'WARM', 'WARMING', 'FAILED', 'MESSAGE', 'AGE']);
+  expect(rows[1]?.slice(0, 5)).toEqual([annotations['ips/task'], 'Warm', '2/2', '0', '0']);
+  expect((await eventsAbout(kit, 'story')).map((event) => event.reason)).toEqual(['Prewarming', 'Prewarmed']);
+});
+
+test('health, readiness and every metric are there', async () => {
+  const text = async (path: string) => (await fetch(`${ips?.url}${path}`)).text();
+  expect(JSON.parse(await text('/healthz'))).toEqual({ status: 'ok' });
+  expect(JSON.parse(await text('/readyz'))).toEqual({
+    ready: true,
+    checks: { informers: 'ok', authority: 'ok' },
+  });
+  const metrics = await text('/metrics');
+  const samples = [
+    /^ips_tasks_total\{status="Warm"\} [1-9]/m,
+    /^ips_active_tasks 0$/m,
+    /^ips_task_duration_seconds_count\{status="Warm"\} [1-9]/m,
+    /^ips_nodes_processed_total\{result="warm"\} [1-9]/m,
+    /^ips_batch_execution_duration_seconds_count [1-9]/m,
+    /^ips_job_creation_total\{result="created"\} [1-9]/m,
+    /^ips_images_pulled_total [1-9]/m,
+    /^ips_admission_requests_total\{result="labelled"\} [1-9]/m,
+    /^ips_admission_duration_seconds_count [1-9]/m,
+    /^ips_build_info\{version="\d+\.\d+\.\d+",node_version="v\d+/m,
+  ];
+  for (const sample of samples) expect(metrics).toMatch(sample);
+});
+
+test('no token or password stands in the log', async () => {
+  const log = JSON.stringify(await ips?.logLines());
+  expect(log).toContain('round ended');
+  expect(log).not.toMatch(/eyJ[A-Za-z0-9_-]{20}|BEGIN [A-Z ]*PRIVATE KEY|authorization/i);
+});
+
+test('wrong settings are all told at once, with exit code 2', async () => {
+  const main = join(import.meta.dirname, '../../src/main.ts');
+  const env = { PATH: process.env['PATH'], SERVER_PORT: 'eighty', MAX_ACTIVE_TASKS: '0', LOG_LEVEL: 'loud' };
+  const failure = await run(process.execPath, [main], { env }).catch(
+    (error: { code: number; stderr: string }) => error,
+  );
+  expect(failure).toMatchObject({ code: 2 });
+  const told = (failure as { stderr: string }).stderr.trim().split('\n');
+  expect(told).toEqual([
+    'ips: SERVER_PORT (--server-port): "eighty" must be a whole number from 0 to 65535',
+    'ips: MAX_ACTIVE_TASKS (--max-active-tasks): "0" must be a whole number from 1 to 1000',
+    'ips: LOG_LEVEL (--log-level): "loud" must be one of trace, debug, info, warn, error, fatal',
+  ]);
+});
+
+test('without the webhook configuration nothing is warmed and /readyz says why; with it work begins', async () => {
+  await ips?.stop();
+  await kubectl(kit.cluster, ['delete', 'mutatingwebhookconfiguration', 'ips']);
+  const other = await pushTestImage(kit.cluster, `${unique('unready')}:1`, 1_000_000);
+  await kit.apply(
+    deployment('unready', { annotations: PREWARM, replicas: 0, images: [other], spec: WEB_NODES }),
+  );
+  ips = await startIps(kit.cluster, { webhook: false });
+  const unready = await fetch(`${ips.url}/readyz`);
+  expect(unready.status).toBe(503);
+  const { checks } = (await unready.json()) as { checks: { authority: string } };
+  expect(checks.authority).toBe('MutatingWebhookConfiguration ips does not have our CA yet');
+  expect(await kit.tasks()).toHaveLength(1);
+  await ips.installWebhook();
+  await kit.status('deployment/unready', /^Warm 2\/2/);
+});
+
+test('with CERT_DIR its certificate is served, and a new one is taken without a restart while applies flow', async () => {
+  await ips?.stop();
+  const directory = join(kit.cluster.folder, 'cert-dir');
+  await mkdir(directory, { recursive: true });
+  await writeCertificates(directory);
+  ips = await startIps(kit.cluster, { env: { CERT_DIR: directory } });
+  const labels = async (name: string) => {
+    await kit.apply(
+      deployment(name, { annotations: PREWARM, replicas: 0, images: [image], spec: WEB_NODES }),
+    );
+    return (await kit.get<KubernetesObject>('deployment', name)).metadata.labels;
+  };
+  expect(await labels('cert-before')).toEqual({ 'ips/prewarm': 'true' });
+  const before = await servedFingerprint();
+  await writeCertificates(directory);
+  await waitFor('the new certificate to be served', async () => (await servedFingerprint()) !== before, {
+    timeoutMs: 20_000,
+    everyMs: 500,
+  });
+  await waitFor('its CA to be in the webhook configuration', async () => {
+    const lines = (await ips?.logLines()) ?? [];
+    return lines.filter((line) => line['msg'] === 'CA published').length >= 2;
+  });
+  expect(await labels('cert-after')).toEqual({ 'ips/prewarm': 'true' });
+});
+
+async function servedFingerprint(): Promise<string> {
+  const address = `${kit.cluster.sandbox.hostAddress}:${ips?.webhookPort}`;
+  const session = await run('openssl', ['s_client', '-connect', address, '-showcerts'], { input: '' });
+  return run('openssl', ['x509', '-noout', '-fingerprint', '-sha256'], { input: session });
+}
+
+async function writeCertificates(directory: string): Promise<void> {
+  const now = new Date();
+  const authority = await createAuthority({ commonName: unique('test'), now, validityDays: 10 });
+  const ipAddresses = [kit.cluster.sandbox.hostAddress];
+  const serving = await issueServingCertificate({
+    authority,
+    dnsNames: [],
+    ipAddresses,
+    now,
+    validityDays: 5,
+  });
+  await writeFile(join(directory, 'ca.crt'), authority.cert);
+  await writeFile(join(directory, 'tls.crt'), serving.cert);
+  await writeFile(join(directory, 'tls.key'), serving.key);
+}
+
+test('a CERT_DIR whose key does not fit stops the start with a sentence that says so', async () => {
+  const directory = join(kit.cluster.folder, 'bad-cert-dir');
+  await mkdir(directory, { recursive: true });
+  await writeCertificates(directory);
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  await writeFile(join(directory, 'tls.key'), privateKey.export({ type: 'pkcs8', format: 'pem' }));
+  const main = join(import.meta.dirname, '../../src/main.ts');
+  const env = { PATH: process.env['PATH'], CERT_DIR: directory, KUBECONFIG: kit.cluster.kubeconfigFile };
+  const failure = await run(process.execPath, [main], { env }).catch(
+    (error: { code: number; stdout: string }) => error,
+  );
+  expect(failure).toMatchObject({ code: 1 });
+  expect((failure as { stdout: string }).stdout).toContain('IPS_CERT_KEY_MISMATCH');
+});
