@@ -1,4 +1,5 @@
-import type { ServerHttp2Session } from 'node:http2';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { TLSSocket } from 'node:tls';
 import fastify, { type FastifyInstance } from 'fastify';
 import type { CertificateSource } from '../certs/certificate-source.ts';
 import { type AdmissionOptions, admissionPlugin } from './plugin.ts';
@@ -9,6 +10,10 @@ const BODY_LIMIT = 4 << 20;
 const REQUEST_TIMEOUT_MS = 5_000;
 /** Node's default of 64 KB for a connection makes many requests in flight wait for each other. */
 const HTTP2_WINDOW = 4 << 20;
+
+/** At the end, what is in flight has this long to be answered, and its answer this long to leave. */
+const LAST_ANSWERS_MS = 2_000;
+const FLUSH_MS = 50;
 
 /** The TLS server that the API server calls: HTTP/2 and HTTP/1.1 on one port, its certificate renewed without a restart. */
 export async function createAdmissionServer(
@@ -21,15 +26,25 @@ export async function createAdmissionServer(
     bodyLimit: BODY_LIMIT,
     requestTimeout: REQUEST_TIMEOUT_MS,
   });
-  const sessions = new Set<ServerHttp2Session>();
-  server.server.on('session', (session) => {
-    session.setLocalWindowSize(HTTP2_WINDOW);
-    sessions.add(session);
-    session.once('close', () => sessions.delete(session));
+  server.server.on('session', (session) => session.setLocalWindowSize(HTTP2_WINDOW));
+  const connections = new Set<TLSSocket>();
+  server.server.on('secureConnection', (socket: TLSSocket) => {
+    connections.add(socket);
+    socket.once('close', () => connections.delete(socket));
   });
-  // The API server keeps its connections open for minutes. This answers what is in flight, and takes nothing more.
+  // The API server keeps its connections open for minutes; what is in flight is answered before they go.
   server.addHook('preClose', async () => {
-    for (const session of sessions) session.close();
+    const end = Date.now() + LAST_ANSWERS_MS;
+    while (inFlight > 0 && Date.now() < end) await sleep(10);
+    await sleep(FLUSH_MS);
+    for (const socket of connections) socket.destroy();
+  });
+  let inFlight = 0;
+  server.addHook('onRequest', async () => {
+    inFlight += 1;
+  });
+  server.addHook('onResponse', async () => {
+    inFlight -= 1;
   });
   options.certificates.onChange((next) => server.server.setSecureContext({ cert: next.cert, key: next.key }));
   await server.register(admissionPlugin, options);

@@ -1,0 +1,55 @@
+# Needed beforehand: Go 1.26.6 or newer, Node 20 or newer, npm, make. `make setup` gets the rest.
+CACHE := $(or $(IPS_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/image-prewarm-service)
+NODE := $(shell ./scripts/node.sh path $(CACHE))
+export PATH := $(NODE):$(PATH)
+CLUSTER ?= dev
+
+# A kubeconfig counts only when it is passed on purpose (make test-e2e KUBECONFIG=…), never the shell's own.
+ifeq ($(origin KUBECONFIG),command line)
+export IPS_TEST_KUBECONFIG := $(KUBECONFIG)
+endif
+unexport KUBECONFIG
+
+.PHONY: help setup setup-cluster demo test test-unit test-e2e lint format cluster-up cluster-down presubmit
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  CLUSTER=name      of cluster-up and cluster-down; CLUSTER=--all ends every cluster, crashed ones too"
+	@echo "  KUBECONFIG=file   demo and test-e2e use this running cluster (one from cluster-up) instead of their own"
+	@echo "  KUBEBUILDER_ASSETS, IPS_CACHE_DIR: control-plane binaries to prefer; where builds are kept"
+
+setup: ## Get Node 24 where it is missing, and the npm packages
+	@./scripts/node.sh install $(CACHE)
+	@./scripts/packages.sh
+
+setup-cluster: setup
+	@./scripts/cluster-needs.sh
+
+demo: setup-cluster ## Show the main job on a real local cluster: cold and warm, side by side
+	@node test/demo.ts
+
+test: setup ## Run all tests; ends with "N passed, N failed, N skipped"
+	@node test/run.ts unit e2e
+
+test-unit: setup ## Run the tests that need no other process
+	@node test/run.ts unit
+
+test-e2e: setup ## Run the tests on a real cluster
+	@node test/run.ts e2e
+
+lint: setup ## Check style, types and which module may import which
+	@npx --no-install biome check .
+	@npx --no-install tsc --noEmit
+	@node test/imports.ts
+
+format: setup ## Rewrite the sources in the project's style
+	@npx --no-install biome check --write .
+
+cluster-up: setup-cluster ## Start a real cluster that stays, and print its kubeconfig
+	@node test/cluster/cli.ts up $(CLUSTER)
+
+cluster-down: setup ## End that cluster and all it left
+	@node test/cluster/cli.ts down $(CLUSTER)
+
+presubmit: lint test ## What a change has to pass

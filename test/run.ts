@@ -1,0 +1,82 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { run } from './cluster/run.ts';
+import { sandboxObstacle } from './cluster/sandbox.ts';
+
+/**
+ * Runs the test suites that are named and ends with one line that counts them all. A suite that this machine cannot
+ * run is said so loudly and counted as skipped, never as passed; in CI a skip is a failure.
+ */
+
+type Count = { passed: number; failed: number; skipped: number };
+
+const ROOT = join(import.meta.dirname, '..');
+const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
+const total: Count = { passed: 0, failed: 0, skipped: 0 };
+
+for (const suite of process.argv.slice(2)) {
+  const obstacle = suite === 'e2e' ? await clusterObstacle() : undefined;
+  const count = obstacle ? await skipSuite(suite, obstacle) : await runSuite(suite);
+  total.passed += count.passed;
+  total.failed += count.failed;
+  total.skipped += count.skipped;
+}
+
+const skippedInCi = process.env['CI'] !== undefined && total.skipped > 0;
+if (skippedInCi) console.log('In CI every test has to run: a skip is a failure.');
+console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+process.exitCode = total.failed > 0 || skippedInCi || total.passed === 0 ? 1 : 0;
+
+async function runSuite(suite: string): Promise<Count> {
+  const folder = await mkdtemp(join(tmpdir(), 'ips-test-'));
+  const report = join(folder, 'report.json');
+  try {
+    const args = [
+      VITEST,
+      'run',
+      '--project',
+      suite,
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile.json=${report}`,
+    ];
+    const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'inherit' });
+    const [code] = (await once(child, 'exit')) as [number | null];
+    const text = await readFile(report, 'utf8').catch(() => '{}');
+    const {
+      numPassedTests = 0,
+      numFailedTests = 0,
+      numPendingTests = 0,
+      numTodoTests = 0,
+    } = JSON.parse(text) as Record<string, number>;
+    // A suite that could not even start, or a file that failed outside its tests, has no failed test to show for it.
+    const failed = code === 0 ? numFailedTests : Math.max(1, numFailedTests);
+    return { passed: numPassedTests, failed, skipped: numPendingTests + numTodoTests };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function skipSuite(suite: string, obstacle: string): Promise<Count> {
+  const listed = await run(process.execPath, [VITEST, 'list', '--project', suite], { cwd: ROOT });
+  const skipped = listed.split('\n').filter((line) => line.includes(' > ')).length;
+  console.log(`\n!!! SKIPPED: the ${skipped} ${suite} tests cannot run on this machine: ${obstacle}\n`);
+  return { passed: 0, failed: 0, skipped };
+}
+
+/** Why no real cluster can run here; undefined when one can. Missing packages are installed first where that is possible. */
+async function clusterObstacle(): Promise<string | undefined> {
+  const sandbox = await sandboxObstacle();
+  if (sandbox) return sandbox;
+  const needs = spawn(join(ROOT, 'scripts/cluster-needs.sh'), { stdio: ['ignore', 'inherit', 'pipe'] });
+  let told = '';
+  needs.stderr.on('data', (chunk: Buffer) => {
+    told += chunk;
+    process.stderr.write(chunk);
+  });
+  const [code] = (await once(needs, 'close')) as [number | null];
+  return code === 0 ? undefined : told.trim();
+}
