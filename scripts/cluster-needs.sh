@@ -34,7 +34,7 @@ fi
 echo "• installing Debian packages: ${missing[*]}" >&2
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-if ! (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}") >"$log" 2>&1; then
+if ! (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y -o DPkg::Lock::Timeout=300 --no-install-recommends "${missing[@]}") >"$log" 2>&1; then
   tail -n 20 "$log" >&2
   exit 1
 fi

@@ -75,7 +75,8 @@ export async function startApp(config: Config, version: string, log: Logger): Pr
 async function listen(server: FastifyInstance, port: number): Promise<string> {
   return server.listen({ port, host: '::' }).catch((error: NodeJS.ErrnoException) => {
     // Machines without IPv6 have no such address.
-    if (error.code === 'EAFNOSUPPORT') return server.listen({ port, host: '0.0.0.0' });
+    if (error.code === 'EAFNOSUPPORT' || error.code === 'EADDRNOTAVAIL')
+      return server.listen({ port, host: '0.0.0.0' });
     throw error;
   });
 }

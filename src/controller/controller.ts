@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { createMemoryClaims, createMemoryTokens } from '../coordination/memory.ts';
-import { PREWARM, WARMER_LABEL } from '../domain/annotations.ts';
+import { PREWARM, TASK_LABEL, WARMER_LABEL } from '../domain/annotations.ts';
 import type { Job, KubernetesNode, KubernetesObject, Pod } from '../domain/kubernetes.ts';
 import { nodeChanged, trimNode } from '../domain/node-view.ts';
 import type { PrewarmTask } from '../domain/prewarm-task.ts';
@@ -108,7 +108,7 @@ export function createController(options: ControllerOptions): Controller {
   let nodesTimer: NodeJS.Timeout | undefined;
 
   function addTaskOf(object: KubernetesObject | undefined): void {
-    const task = object?.metadata.labels?.['ips/task'];
+    const task = object?.metadata.labels?.[TASK_LABEL];
     if (task) taskQueue.add(`${object.metadata.namespace}/${task}`);
   }
 

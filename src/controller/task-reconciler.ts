@@ -13,7 +13,7 @@ import {
   type TaskPhase,
 } from '../domain/prewarm-task.ts';
 import { type Progress, planBatch, taskProgress } from '../domain/task-progress.ts';
-import { jobName, type WarmerOptions, warmerJob } from '../domain/warmer-job.ts';
+import { jobName, SPEC_HASH_ANNOTATION, type WarmerOptions, warmerJob } from '../domain/warmer-job.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isConflict, isNotFound } from '../kube/errors.ts';
 import type { Informer } from '../kube/informer.ts';
@@ -65,6 +65,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const progress = taskProgress({ task, ...nodes, presence: presenceOnNode, outcomes, nowMs });
     await cutBatch(key, task, progress, nowMs);
     const again = await record(key, task, progress, nowMs);
+    countActive(key, progress.status.phase === 'Warming');
     const current = tasks.get(key) ?? task;
     const open = current.status?.batches ?? [];
     for (const batch of open) await ensureJob(current, batch);
@@ -88,8 +89,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
 
   async function leave(key: string): Promise<undefined> {
     written.delete(key);
-    warming.delete(key);
-    metrics.activeTasks.set(warming.size);
+    countActive(key, false);
     await giveUp(key);
   }
 
@@ -118,19 +118,11 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     return undefined;
   }
 
-  /** Plans the next batch, as far as there are cold nodes, width and pull tokens. */
+  /** Plans the next batch, as far as there are cold nodes, width and pull tokens; gives back the tokens of what ended. */
   async function cutBatch(key: string, task: PrewarmTask, progress: Progress, nowMs: number): Promise<void> {
-    if (progress.cold.length === 0) return;
-    const rank = {
-      priority: task.spec.priority ?? DEFAULTS.priority,
-      sinceMs: Date.parse(task.metadata.creationTimestamp ?? '') || 0,
-    };
-    if (!(await claims.claim(key, rank))) return;
-    const width = Math.min(task.spec.concurrentPulls ?? MAX_BATCH, MAX_BATCH);
-    const free = width - progress.running;
-    // Not a Job for every node that ends: wait until half of the width is free, or all that is left fits.
-    if (free < Math.min(progress.cold.length, Math.ceil(width / 2))) return;
-    const count = await tokens.claim(key, progress.running, Math.min(free, progress.cold.length));
+    const wanted = batchSize(task, progress);
+    const turn = wanted > 0 && (await claims.claim(key, rankOf(task)));
+    const count = await tokens.claim(key, progress.running, turn ? wanted : 0);
     if (count === 0) return;
     const nameOf = (round: number, batch: number, attempt: number) =>
       jobName(task.metadata.uid ?? '', round, batch, attempt);
@@ -150,7 +142,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     if (!weighty && waitMs > 0) return { afterMs: waitMs };
     await write(task, after);
     written.set(key, nowMs);
-    count(key, task, before, progress, nowMs);
+    count(task, before, progress, nowMs);
     return progress.cold.length > 0 ? { afterMs: 1 } : undefined;
   }
 
@@ -180,7 +172,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const { namespace, uid } = task.metadata;
     const job = await client.get<Job>(RESOURCES.jobs, namespace, batch.jobName);
     const wanted = warmerJob(task, batch, options.warmer);
-    const hash = (object: Job) => stableJson(object.metadata.annotations ?? {});
+    const hash = (object: Job) => object.metadata.annotations?.[SPEC_HASH_ANNOTATION];
     const owned = job.metadata.ownerReferences?.some((owner) => owner.uid === uid);
     if (owned && hash(job) === hash(wanted)) return jobs.put(job);
     throw new Error(
@@ -201,20 +193,17 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     }
   }
 
-  function count(
-    key: string,
-    task: PrewarmTask,
-    before: PrewarmTaskStatus,
-    progress: Progress,
-    nowMs: number,
-  ): void {
+  function count(task: PrewarmTask, before: PrewarmTaskStatus, progress: Progress, nowMs: number): void {
     const { phase } = progress.status;
-    if (phase === 'Warming') warming.add(key);
-    else warming.delete(key);
-    metrics.activeTasks.set(warming.size);
     for (const closed of progress.closed) countBatch(closed, nowMs);
     if (before.phase === 'Warming' && phase && phase !== 'Warming')
       countRound(task, progress.status, phase, nowMs);
+  }
+
+  function countActive(key: string, active: boolean): void {
+    if (active) warming.add(key);
+    else warming.delete(key);
+    metrics.activeTasks.set(warming.size);
   }
 
   function countBatch({ batch, outcomes }: Progress['closed'][number], nowMs: number): void {
@@ -246,6 +235,20 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
       ? { afterMs: 60_000 }
       : undefined;
   }
+}
+
+function rankOf(task: PrewarmTask): { priority: number; sinceMs: number } {
+  return {
+    priority: task.spec.priority ?? DEFAULTS.priority,
+    sinceMs: Date.parse(task.metadata.creationTimestamp ?? '') || 0,
+  };
+}
+
+/** Not a Job for every node that ends: wait until half of the width is free, or all that is left fits. */
+function batchSize(task: PrewarmTask, { cold, running }: Progress): number {
+  const width = Math.min(task.spec.concurrentPulls ?? MAX_BATCH, MAX_BATCH);
+  const size = Math.min(width - running, cold.length);
+  return size >= Math.min(cold.length, Math.ceil(width / 2)) ? size : 0;
 }
 
 function jobNames(status: PrewarmTaskStatus): string {

@@ -34,6 +34,7 @@ const PAGE = 500;
 const WATCH_SECONDS = 300;
 const SILENCE_MS = (WATCH_SECONDS + 30) * 1000;
 const MAX_BACKOFF_MS = 30_000;
+const MIN_PAUSE_MS = 20;
 
 export function keyOf(object: Named): string {
   const { namespace, name = '' } = object.metadata;
@@ -140,6 +141,8 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
         await step();
         failures = 0;
         onFirstList();
+        // A server or a proxy that ends every watch at once must not be asked in a tight loop.
+        await sleep(MIN_PAUSE_MS);
       } catch (error) {
         if (stopped.signal.aborted) return;
         if (isGone(error)) {

@@ -123,6 +123,20 @@ describe('one task each', () => {
     expect(tasks.map((task) => [task.status?.phase, task.status?.round])).toEqual([['Warm', 1]]);
   });
 
+  test('for a Pod whose user set nodeName: that node and no other', async () => {
+    const image = await pushTestImage(kit.cluster, `${unique('pinned')}:1`, 1_000_000, {
+      executable: 'trace',
+    });
+    await kit.apply({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: 'pinned', annotations: PREWARM },
+      spec: { nodeName: 'node-b', terminationGracePeriodSeconds: 0, containers: [{ name: 'c', image }] },
+    });
+    await kit.status('pod/pinned', /^Warm 1\/1 nodes$/);
+    expect(await kit.nodesWith(image)).toEqual(['node-b']);
+  });
+
   test('for an annotated template under an unannotated Deployment with 10 replicas', async () => {
     const image = await pushTestImage(kit.cluster, `${unique('template')}:1`, 1_000_000, {
       executable: 'trace',

@@ -1,0 +1,267 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { JsonPatchOperation } from '../domain/json-patch.ts';
+import type { Deployment, KubernetesObject } from '../domain/kubernetes.ts';
+import { mutateWorkload } from './mutate.ts';
+
+const APP = { containers: [{ name: 'main', image: 'app:1' }] };
+const ADD_LABEL = { op: 'add', path: '/metadata/labels/ips~1prewarm', value: 'true' };
+const REMOVE_LABEL = { op: 'remove', path: '/metadata/labels/ips~1prewarm' };
+
+function deployment(metadata: object, template: object = { spec: APP }): Deployment {
+  return { metadata: { name: 'web', namespace: 'shop', ...metadata }, spec: { template } };
+}
+
+/** RFC 6902, as the API server applies it, for the operations and the paths that occur here. */
+function applied(object: KubernetesObject, patch: JsonPatchOperation[]): KubernetesObject {
+  const result = structuredClone(object) as unknown as Record<string, Record<string, unknown>>;
+  for (const operation of patch) {
+    const parts = operation.path
+      .split('/')
+      .slice(1)
+      .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'));
+    const name = parts.pop() ?? '';
+    let parent: Record<string, unknown> = result;
+    for (const part of parts) {
+      expect(parent[part], `${operation.path} has no parent`).toBeTypeOf('object');
+      parent = parent[part] as Record<string, unknown>;
+    }
+    if (operation.op === 'remove') {
+      expect(Object.hasOwn(parent, name), `${operation.path} is not there to be removed`).toBe(true);
+      delete parent[name];
+    } else parent[name] = operation.value;
+  }
+  return result as unknown as KubernetesObject;
+}
+
+describe('mutateWorkload', () => {
+  it.each<{
+    what: string;
+    object: KubernetesObject;
+    result: string;
+    patch: object[];
+    warnings?: string[];
+  }>([
+    {
+      what: 'adds the label beside others',
+      object: deployment({ annotations: { 'ips/prewarm': 'true' }, labels: { app: 'web' } }),
+      result: 'labelled',
+      patch: [ADD_LABEL],
+    },
+    {
+      what: 'makes the labels first where there are none',
+      object: deployment({ annotations: { 'ips/prewarm': 'true' } }),
+      result: 'labelled',
+      patch: [{ op: 'add', path: '/metadata/labels', value: {} }, ADD_LABEL],
+    },
+    {
+      what: 'makes the labels first where they are null',
+      object: deployment({ annotations: { 'ips/prewarm': 'true' }, labels: null }),
+      result: 'labelled',
+      patch: [{ op: 'add', path: '/metadata/labels', value: {} }, ADD_LABEL],
+    },
+    {
+      what: 'follows the annotation of the template',
+      object: deployment({ labels: {} }, { metadata: { annotations: { 'ips/prewarm': 'true' } }, spec: APP }),
+      result: 'labelled',
+      patch: [ADD_LABEL],
+    },
+    {
+      what: 'mends a label that says something else',
+      object: deployment({ annotations: { 'ips/prewarm': 'true' }, labels: { 'ips/prewarm': 'yes' } }),
+      result: 'labelled',
+      patch: [ADD_LABEL],
+    },
+    {
+      what: 'changes nothing of what is labelled, and keeps what IPS told there',
+      object: deployment({
+        annotations: { 'ips/prewarm': 'true', 'ips/status': 'Warm 1/1 nodes' },
+        labels: { 'ips/prewarm': 'true' },
+      }),
+      result: 'unchanged',
+      patch: [],
+    },
+    {
+      what: 'changes nothing of what was never opted in',
+      object: deployment({ labels: { app: 'web' }, annotations: { a: 'b' } }),
+      result: 'unchanged',
+      patch: [],
+    },
+    {
+      what: 'takes everything back that is its own, once opted out',
+      object: deployment({
+        annotations: {
+          'ips/prewarm': 'false',
+          'ips/priority': '3',
+          'ips/status': 'Warm 1/1 nodes',
+          'ips/task': 't',
+          'ips/last-warmed': 'x',
+          'ips/message': 'y',
+        },
+        labels: { 'ips/prewarm': 'true', app: 'web' },
+      }),
+      result: 'unlabelled',
+      patch: [
+        REMOVE_LABEL,
+        { op: 'remove', path: '/metadata/annotations/ips~1status' },
+        { op: 'remove', path: '/metadata/annotations/ips~1task' },
+        { op: 'remove', path: '/metadata/annotations/ips~1last-warmed' },
+        { op: 'remove', path: '/metadata/annotations/ips~1message' },
+      ],
+    },
+    {
+      what: 'takes the label back where the annotation is gone altogether',
+      object: deployment({ labels: { 'ips/prewarm': 'true' } }),
+      result: 'unlabelled',
+      patch: [REMOVE_LABEL],
+    },
+    {
+      what: 'takes back annotations that somebody copied here',
+      object: deployment({ annotations: { 'ips/status': 'Warm 1/1 nodes' } }),
+      result: 'unlabelled',
+      patch: [{ op: 'remove', path: '/metadata/annotations/ips~1status' }],
+    },
+    {
+      what: 'unlabels what is being deleted',
+      object: deployment({
+        annotations: { 'ips/prewarm': 'true' },
+        labels: { 'ips/prewarm': 'true' },
+        deletionTimestamp: 't',
+      }),
+      result: 'unlabelled',
+      patch: [REMOVE_LABEL],
+    },
+    {
+      what: 'warns of a wrong value, and opts in all the same',
+      object: deployment({
+        annotations: { 'ips/prewarm': 'true', 'ips/priority': 'high' },
+        labels: { 'ips/prewarm': 'true' },
+      }),
+      result: 'unchanged',
+      patch: [],
+      warnings: ['annotation ips/priority: "high" must be a whole number from 1 to 10; ignored'],
+    },
+    {
+      what: 'warns of a wrong opt-in',
+      object: deployment({ annotations: { 'ips/prewarm': 'yes' } }),
+      result: 'unchanged',
+      patch: [],
+      warnings: ['annotation ips/prewarm: "yes" must be "true" or "false"; not prewarmed'],
+    },
+    {
+      what: 'warns of a workload without any image, and of a notifier that nobody configured',
+      object: deployment(
+        { annotations: { 'ips/prewarm': 'true', 'ips/notify': 'team' }, labels: { 'ips/prewarm': 'true' } },
+        {},
+      ),
+      result: 'unchanged',
+      patch: [],
+      warnings: [
+        'there is no image to prewarm',
+        'annotation ips/notify: no notifier is configured; nobody is told',
+      ],
+    },
+    {
+      what: 'warns of an image that is none',
+      object: deployment(
+        { annotations: { 'ips/prewarm': 'true' }, labels: { 'ips/prewarm': 'true' } },
+        { spec: { containers: [...APP.containers, { name: 'bad', image: 'A' }] } },
+      ),
+      result: 'unchanged',
+      patch: [],
+      warnings: ['container bad: image "A" is left out: repository "A" must be lowercase'],
+    },
+  ])('$what', ({ object, result, patch, warnings = [] }) => {
+    expect(mutateWorkload('Deployment', object)).toEqual({ result, patch, warnings });
+  });
+
+  it.each<{ what: string; object: KubernetesObject; result: string }>([
+    {
+      what: 'labels a pod of its own',
+      object: { metadata: { annotations: { 'ips/prewarm': 'true' }, labels: {} } },
+      result: 'labelled',
+    },
+    {
+      what: 'leaves a pod of a ReplicaSet alone, which inherits its annotations',
+      object: {
+        metadata: {
+          annotations: { 'ips/prewarm': 'true' },
+          ownerReferences: [
+            { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'r', uid: 'u', controller: true },
+          ],
+        },
+      },
+      result: 'unchanged',
+    },
+  ])('$what', ({ object, result }) => {
+    expect(mutateWorkload('Pod', object).result).toBe(result);
+  });
+
+  it.each(['StatefulSet', 'ReplicaSet', ''])('leaves a %s alone', (kind) => {
+    const object = deployment({ annotations: { 'ips/prewarm': 'true', 'ips/priority': 'x' } });
+    expect(mutateWorkload(kind, object)).toEqual({ result: 'unchanged', patch: [], warnings: [] });
+  });
+
+  const text = fc.string({ maxLength: 12 });
+  const annotations = fc.dictionary(
+    fc.oneof(
+      fc.constantFrom(
+        'ips/prewarm',
+        'ips/status',
+        'ips/task',
+        'ips/message',
+        'ips/extra-images',
+        'ips/exclude-containers',
+        'ips/priority',
+        'ips/max-nodes',
+        'a/b~c',
+        'toString',
+      ),
+      text,
+    ),
+    fc.oneof(fc.constantFrom('true', 'false', ''), text),
+  );
+  const labels = fc.dictionary(
+    fc.constantFrom('ips/prewarm', 'app', 'ips/status'),
+    fc.constantFrom('true', 'x'),
+  );
+  const object: fc.Arbitrary<KubernetesObject> = fc
+    .record(
+      {
+        annotations: fc.option(annotations),
+        labels: fc.option(labels),
+        template: fc.option(annotations),
+        image: text,
+      },
+      { requiredKeys: ['template', 'image'] },
+    )
+    .map(({ template, image, ...metadata }) =>
+      deployment(metadata, {
+        ...(template ? { metadata: { annotations: template } } : {}),
+        spec: { containers: [{ name: 'main', image }] },
+      }),
+    );
+
+  it('patches nothing but the metadata, whatever stands there, and never fails', () => {
+    fc.assert(
+      fc.property(object, (each) => {
+        const { patch } = mutateWorkload('Deployment', each);
+        for (const { path } of patch) expect(path).toMatch(/^\/metadata\/(labels|annotations)(\/|$)/);
+        expect((applied(each, patch) as Deployment).spec).toEqual((each as Deployment).spec);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('patches nothing more when it is asked again about what it patched', () => {
+    fc.assert(
+      fc.property(object, (each) => {
+        const first = mutateWorkload('Deployment', each);
+        expect(mutateWorkload('Deployment', each)).toEqual(first);
+        const again = mutateWorkload('Deployment', applied(each, first.patch));
+        expect(again).toEqual({ result: 'unchanged', patch: [], warnings: first.warnings });
+      }),
+      { numRuns: 500 },
+    );
+  });
+});

@@ -1,0 +1,194 @@
+import fastify from 'fastify';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { type AdmissionResult, admissionPlugin } from './plugin.ts';
+
+const OPTED_IN = { metadata: { name: 'web', annotations: { 'ips/prewarm': 'true' }, labels: {} } };
+const WARMER = {
+  metadata: {
+    labels: { 'ips/warmer': 'true', 'batch.kubernetes.io/job-completion-index': '1' },
+    annotations: { 'ips/nodes': 'node-a,node-b' },
+  },
+  spec: {},
+};
+
+async function server() {
+  const observed: { result: AdmissionResult; seconds: number }[] = [];
+  const app = fastify();
+  await app.register(admissionPlugin, {
+    excludedNamespaces: ['kube-system', 'ips-system'],
+    observe: (result, seconds) => observed.push({ result, seconds }),
+  });
+  onTestFinished(() => app.close());
+  async function post(url: string, payload: object | string) {
+    const headers = { 'content-type': 'application/json' };
+    const response = await app.inject({ method: 'POST', url, payload, headers });
+    return { status: response.statusCode, body: response.json() };
+  }
+  return { app, post, results: () => observed.map(({ result }) => result), observed };
+}
+
+function review(object: object, request: object = {}) {
+  return {
+    request: { uid: 'u1', kind: { kind: 'Deployment' }, namespace: 'shop', object, ...request },
+  };
+}
+
+function patchOf(body: { response: { patch?: string } }): unknown {
+  return JSON.parse(Buffer.from(body.response.patch ?? '', 'base64').toString() || 'null');
+}
+
+describe('/mutate', () => {
+  it.each<{
+    what: string;
+    object: object;
+    request?: object;
+    response: object;
+    patch: unknown;
+    result: string;
+  }>([
+    {
+      what: 'labels an opted-in workload',
+      object: OPTED_IN,
+      response: { uid: 'u1', allowed: true, patchType: 'JSONPatch', patch: expect.any(String) },
+      patch: [{ op: 'add', path: '/metadata/labels/ips~1prewarm', value: 'true' }],
+      result: 'labelled',
+    },
+    {
+      what: 'unlabels what opted out',
+      object: { metadata: { labels: { 'ips/prewarm': 'true' } } },
+      response: { uid: 'u1', allowed: true, patchType: 'JSONPatch', patch: expect.any(String) },
+      patch: [{ op: 'remove', path: '/metadata/labels/ips~1prewarm' }],
+      result: 'unlabelled',
+    },
+    {
+      what: 'lets through what it cannot read, with warnings',
+      object: { metadata: { annotations: { 'ips/prewarm': 'ja' } } },
+      response: {
+        uid: 'u1',
+        allowed: true,
+        warnings: ['ips: annotation ips/prewarm: "ja" must be "true" or "false"; not prewarmed'],
+      },
+      patch: null,
+      result: 'unchanged',
+    },
+    {
+      what: 'leaves excluded namespaces alone, whoever sends them',
+      object: OPTED_IN,
+      request: { namespace: 'kube-system' },
+      response: { uid: 'u1', allowed: true },
+      patch: null,
+      result: 'unchanged',
+    },
+    {
+      what: 'leaves other kinds alone',
+      object: OPTED_IN,
+      request: { kind: { kind: 'StatefulSet' } },
+      response: { uid: 'u1', allowed: true },
+      patch: null,
+      result: 'unchanged',
+    },
+  ])('$what', async ({ object, request, response, patch, result }) => {
+    const { post, results } = await server();
+    const { status, body } = await post('/mutate', review(object, request));
+    expect(status).toBe(200);
+    expect(body).toEqual({ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response });
+    expect(patchOf(body)).toEqual(patch);
+    expect(results()).toEqual([result]);
+  });
+
+  it('takes the time-out that the API server appends to the path, and answers a dry run alike', async () => {
+    const { post } = await server();
+    const dryRun = await post('/mutate?timeout=2s', review(OPTED_IN, { dryRun: true }));
+    expect(dryRun.status).toBe(200);
+    expect(dryRun).toEqual(await post('/mutate', review(OPTED_IN)));
+  });
+
+  it('tells how long each took, in seconds', async () => {
+    const { post, observed } = await server();
+    await post('/mutate', review(OPTED_IN));
+    expect(observed[0]?.seconds).toBeGreaterThan(0);
+    expect(observed[0]?.seconds).toBeLessThan(0.5);
+  });
+});
+
+describe('/pin', () => {
+  it('pins a warmer to the node of its index', async () => {
+    const { post, results } = await server();
+    const { status, body } = await post('/pin?timeout=5s', review(WARMER));
+    expect(status).toBe(200);
+    expect(patchOf(body)).toEqual([
+      { op: 'add', path: '/spec/nodeName', value: 'node-b' },
+      { op: 'remove', path: '/metadata/annotations/ips~1nodes' },
+    ]);
+    expect(results()).toEqual(['pinned']);
+  });
+
+  it('refuses a warmer that it cannot pin', async () => {
+    const { post, results } = await server();
+    const { status, body } = await post('/pin', review({ ...WARMER, metadata: { labels: {} } }));
+    expect(status).toBe(200);
+    expect(body.response).toEqual({
+      uid: 'u1',
+      allowed: false,
+      status: { code: 403, message: 'ips: the pod has no label ips/warmer=true' },
+    });
+    expect(results()).toEqual(['denied']);
+  });
+
+  it('pins in every namespace, since an unpinned warmer must nowhere exist', async () => {
+    const { post } = await server();
+    const { body } = await post('/pin', review(WARMER, { namespace: 'kube-system' }));
+    expect(body.response).toMatchObject({ allowed: true, patchType: 'JSONPatch' });
+  });
+});
+
+describe('what is no review', () => {
+  it.each<{ url: string; payload: object | string }>([
+    { url: '/mutate', payload: {} },
+    { url: '/mutate', payload: [] },
+    { url: '/pin', payload: { request: { uid: 'u1', object: null } } },
+    { url: '/pin', payload: '"x"' },
+  ])('$url refuses $payload with a code and what it should have been', async ({ url, payload }) => {
+    const { post, results } = await server();
+    expect(await post(url, payload)).toEqual({
+      status: 400,
+      body: {
+        code: 'IPS_ADMISSION_INVALID',
+        message: 'not an AdmissionReview of admission.k8s.io/v1 with request.uid and request.object.metadata',
+      },
+    });
+    expect(results()).toEqual(['invalid']);
+  });
+
+  it.each<{
+    what: string;
+    method: 'GET' | 'POST';
+    url: string;
+    payload?: string;
+    type: string;
+    status: number;
+  }>([
+    { what: 'no JSON', method: 'POST', url: '/mutate', payload: '{', type: 'application/json', status: 400 },
+    { what: 'another content type', method: 'POST', url: '/pin', payload: 'x', type: 'text/x', status: 415 },
+    { what: 'another method', method: 'GET', url: '/mutate', type: 'application/json', status: 404 },
+    { what: 'another path', method: 'POST', url: '/', payload: '{}', type: 'application/json', status: 404 },
+  ])('$what is answered with $status', async ({ method, url, payload, type, status }) => {
+    const { app } = await server();
+    const response = await app.inject({
+      method,
+      url,
+      headers: { 'content-type': type },
+      ...(payload === undefined ? {} : { payload }),
+    });
+    expect(response.statusCode).toBe(status);
+  });
+
+  it('an object that no API server would send is an error, never a patch', async () => {
+    const { post } = await server();
+    const broken = {
+      metadata: { annotations: { 'ips/prewarm': 'true' } },
+      spec: { template: { spec: { containers: [null] } } },
+    };
+    expect((await post('/mutate', review(broken))).status).toBe(500);
+  });
+});
