@@ -39,12 +39,12 @@ test-e2e: setup ## Run the tests on a real cluster
 	@node test/run.ts e2e
 
 lint: setup ## Check style, types and which module may import which
-	@npx --no-install biome check .
-	@npx --no-install tsc --noEmit
+	@node_modules/.bin/biome check .
+	@node_modules/.bin/tsc --noEmit
 	@node test/imports.ts
 
 format: setup ## Rewrite the sources in the project's style
-	@npx --no-install biome check --write .
+	@node_modules/.bin/biome check --write .
 
 cluster-up: setup-cluster ## Start a real cluster that stays, and print its kubeconfig
 	@node test/cluster/cli.ts up $(CLUSTER)
