@@ -13,11 +13,13 @@ const ALLOWED: Record<string, { local: string[]; packages: RegExp }> = {
   metrics: { local: ['metrics'], packages: /./ },
 };
 
+/** Tests, and what several of them share. */
+const TESTS = /\.(test|simulation)\.ts$/;
 const SOURCES = join(import.meta.dirname, '../src');
 const problems: string[] = [];
 
 for (const entry of readdirSync(SOURCES, { recursive: true, withFileTypes: true })) {
-  if (!entry.isFile() || !entry.name.endsWith('.ts') || entry.name.endsWith('.test.ts')) continue;
+  if (!entry.isFile() || !/\.ts$/.test(entry.name) || TESTS.test(entry.name)) continue;
   const file = relative(SOURCES, join(entry.parentPath, entry.name));
   const rule = ALLOWED[file.split('/')[0] ?? ''];
   const text = readFileSync(join(SOURCES, file), 'utf8');
