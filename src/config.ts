@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { parseImageReference } from './domain/image-reference.ts';
 
 /** Everything that can be set, by environment variable or flag; a flag goes before its variable. */
 export type Config = {
@@ -128,8 +129,14 @@ export function readConfig(args: string[], environment: NodeJS.ProcessEnv): Conf
     if (!(value >= least && value <= most)) fail(name, `must be a whole number from ${least} to ${most}`);
     return value;
   };
-  const dnsLabel = (name: keyof Config): string => {
+  const objectName = (name: keyof Config): string => {
     if (!/^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/.test(raw(name)))
+      fail(name, 'must be a name of lower-case letters, digits and -');
+    return raw(name);
+  };
+  /** A namespace is part of host names, so it has no dots. */
+  const namespaceName = (name: keyof Config): string => {
+    if (!/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(raw(name)))
       fail(name, 'must be a name of lower-case letters, digits and -');
     return raw(name);
   };
@@ -139,15 +146,15 @@ export function readConfig(args: string[], environment: NodeJS.ProcessEnv): Conf
       .map((item) => item.trim())
       .filter(Boolean);
 
-  const namespace = dnsLabel('namespace');
+  const namespace = namespaceName('namespace');
   const hosts = list('webhookHosts');
   const config: Config = {
     serverPort: integer('serverPort', 0, 65_535),
     webhookPort: integer('webhookPort', 0, 65_535),
     namespace,
     workerImage: raw('workerImage'),
-    warmerPriorityClass: raw('warmerPriorityClass') === 'none' ? '' : dnsLabel('warmerPriorityClass'),
-    webhookConfiguration: dnsLabel('webhookConfiguration'),
+    warmerPriorityClass: raw('warmerPriorityClass') === 'none' ? '' : objectName('warmerPriorityClass'),
+    webhookConfiguration: objectName('webhookConfiguration'),
     webhookHosts: hosts.length > 0 ? hosts : [`ips.${namespace}.svc`, `ips.${namespace}.svc.cluster.local`],
     certDir: raw('certDir') || undefined,
     kubeconfig: raw('kubeconfig') || undefined,
@@ -157,7 +164,7 @@ export function readConfig(args: string[], environment: NodeJS.ProcessEnv): Conf
     resyncSeconds: integer('resyncSeconds', 1, 86_400),
     logLevel: raw('logLevel'),
   };
-  if (/\s/.test(config.workerImage)) fail('workerImage', 'is not an image reference');
+  if (!parseImageReference(config.workerImage).ok) fail('workerImage', 'is not an image reference');
   if (!LOG_LEVELS.includes(config.logLevel)) fail('logLevel', `must be one of ${LOG_LEVELS.join(', ')}`);
   if (config.serverPort !== 0 && config.serverPort === config.webhookPort)
     fail('webhookPort', 'is also the SERVER_PORT');
@@ -168,15 +175,26 @@ function readFlags(args: string[], errors: string[]): Record<string, string | bo
   const strings = Object.values(OPTIONS).map(({ flag }) => [flag, { type: 'string' as const }] as const);
   const booleans = ['help', 'version'].map((flag) => [flag, { type: 'boolean' as const }] as const);
   const options = Object.fromEntries<{ type: 'string' | 'boolean' }>([...strings, ...booleans]);
-  try {
-    return parseArgs({ args, options, strict: true, allowPositionals: false }).values as Record<
-      string,
-      string | boolean
-    >;
-  } catch (error) {
-    errors.push(`${error instanceof Error ? error.message : error} (see --help)`);
-    return {};
+  // Not strict: that stops at the first mistake.
+  const { tokens } = parseArgs({ args, options, strict: false, tokens: true });
+  const flags: Record<string, string | boolean> = {};
+  for (const token of tokens) {
+    if (token.kind === 'positional')
+      errors.push(`unexpected argument ${JSON.stringify(token.value)} (see --help)`);
+    if (token.kind !== 'option') continue;
+    const { name, rawName, value } = token;
+    const type = Object.hasOwn(options, name) ? options[name]?.type : undefined;
+    const problem = flagProblem(type, value);
+    if (problem) errors.push(`${rawName} ${problem} (see --help)`);
+    else flags[name] = value ?? true;
   }
+  return flags;
+}
+
+function flagProblem(type: 'string' | 'boolean' | undefined, value: string | undefined): string | undefined {
+  if (!type) return 'is not a flag';
+  if (type === 'boolean') return value === undefined ? undefined : 'takes no value';
+  return value ? undefined : 'needs a value';
 }
 
 export function helpText(): string {

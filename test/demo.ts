@@ -47,6 +47,9 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 
 try {
   await demo();
+} catch (error) {
+  console.error(`demo: ${error instanceof Error ? error.message : error}`);
+  process.exitCode = 1;
 } finally {
   await cleanUp();
 }

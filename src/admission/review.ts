@@ -6,7 +6,6 @@ export type AdmissionRequest = {
   uid: string;
   kind: string;
   namespace: string;
-  operation: string;
   object: KubernetesObject;
 };
 
@@ -27,7 +26,6 @@ export function readReview(body: unknown): AdmissionRequest | undefined {
     uid,
     kind: text(record(request['kind'])?.['kind']),
     namespace: text(request['namespace']),
-    operation: text(request['operation']),
     object: object as KubernetesObject,
   };
 }
@@ -55,7 +53,7 @@ export function answerReview(uid: string, answer: AdmissionAnswer): object {
 /** A warning travels in an HTTP header, where control characters may not stand. */
 function printable(warning: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return `ips: ${warning.replace(/[\u0000-\u001f\u007f]+/g, ' ')}`.slice(0, 250);
+  return `ips: ${warning.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ')}`.slice(0, 250);
 }
 
 function record(value: unknown): Record<string, unknown> | undefined {

@@ -25,6 +25,9 @@ export async function createAdmissionServer(
     https: { allowHTTP1: true, cert, key },
     bodyLimit: BODY_LIMIT,
     requestTimeout: REQUEST_TIMEOUT_MS,
+    // A key of that name is odd, but an object that has one is still somebody's object.
+    onProtoPoisoning: 'remove',
+    onConstructorPoisoning: 'remove',
   });
   server.server.on('session', (session) => session.setLocalWindowSize(HTTP2_WINDOW));
   const connections = new Set<TLSSocket>();

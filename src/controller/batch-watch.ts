@@ -17,7 +17,12 @@ export type BatchWatch = {
     nowMs: number,
   ): Promise<{ outcomes: Map<string, NodeOutcome[]>; looking: boolean }>;
   jobsOf(task: PrewarmTask): Job[];
+  /** Notes that the API server would not have a batch's Job; undefined takes that back. */
+  refuse(jobName: string, message: string | undefined): void;
 };
+
+/** Pods are made within seconds: only then is it worth asking why there are none. */
+const LOOK_FOR_REFUSAL_MS = 10_000;
 
 export function createBatchWatch(options: {
   client: KubeClient;
@@ -26,6 +31,7 @@ export function createBatchWatch(options: {
   nodes: Informer<KubernetesNode>;
 }): BatchWatch {
   const { client, jobs, pods, nodes } = options;
+  const refused = new Map<string, string>();
 
   function podsOf(batch: OpenBatch, namespace: string): Map<number, Pod> {
     const byIndex = new Map<number, Pod>();
@@ -40,6 +46,21 @@ export function createBatchWatch(options: {
   async function eventsOf(pod: Pod): Promise<Event[]> {
     const fieldSelector = `involvedObject.uid=${pod.metadata.uid}`;
     return (await client.list<Event>(RESOURCES.events, pod.metadata.namespace, { fieldSelector })).items;
+  }
+
+  /** A quota, a LimitRange or an unreachable webhook shows in the Job's Events only, not in its status. */
+  async function refusalOf(
+    batch: OpenBatch,
+    namespace: string,
+    found: number,
+    nowMs: number,
+  ): Promise<string | undefined> {
+    const told = refused.get(batch.jobName);
+    if (told || found >= batch.nodes.length) return told;
+    if (nowMs - Date.parse(batch.startedAt) < LOOK_FOR_REFUSAL_MS) return undefined;
+    const fieldSelector = `involvedObject.kind=Job,involvedObject.name=${batch.jobName},reason=FailedCreate`;
+    const { items } = await client.list<Event>(RESOURCES.events, namespace, { fieldSelector });
+    return items.at(-1)?.message;
   }
 
   async function outcomesOf(
@@ -57,6 +78,7 @@ export function createBatchWatch(options: {
       job: jobs.get(`${namespace}/${batch.jobName}`),
       pods: podsByIndex,
       events: new Map(events),
+      refusal: await refusalOf(batch, namespace, podsByIndex.size, nowMs),
       node: (name) => nodes.get(name),
       nowMs,
       timeoutMs: (task.spec.timeoutSeconds ?? DEFAULTS.timeoutSeconds) * 1000,
@@ -77,6 +99,10 @@ export function createBatchWatch(options: {
         looking ||= each.looking;
       }
       return { outcomes: found, looking };
+    },
+    refuse(jobName, message) {
+      if (message === undefined) refused.delete(jobName);
+      else refused.set(jobName, message);
     },
     jobsOf(task) {
       return jobs.values().filter((job) => {

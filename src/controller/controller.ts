@@ -8,12 +8,12 @@ import type { WarmerOptions } from '../domain/warmer-job.ts';
 import { type Workload, type WorkloadKind, workloadOf } from '../domain/workload.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isConflict } from '../kube/errors.ts';
-import { createInformer, type Informer, type InformerOptions } from '../kube/informer.ts';
+import { createInformer, type Informer, type InformerOptions, keyOf } from '../kube/informer.ts';
 import { RESOURCES } from '../kube/resources.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { createBatchWatch } from './batch-watch.ts';
 import { resyncWorkloads } from './resync.ts';
-import { createTaskReconciler } from './task-reconciler.ts';
+import { createTaskReconciler, rankOf } from './task-reconciler.ts';
 import { createWorkQueue, type WorkQueue } from './work-queue.ts';
 import {
   createWorkloadReconciler,
@@ -123,11 +123,13 @@ export function createController(options: ControllerOptions): Controller {
     now,
     log,
   });
+  const claims = createMemoryClaims(options.maxActiveTasks, askAgain);
+  const tokens = createMemoryTokens(options.maxConcurrentPulls, askAgain);
   const reconcileTask = createTaskReconciler({
     ...{ client, tasks, nodes, jobs, metrics, now, log },
     batchWatch: createBatchWatch({ client, jobs, pods, nodes }),
-    claims: createMemoryClaims(options.maxActiveTasks, askAgain),
-    tokens: createMemoryTokens(options.maxConcurrentPulls, askAgain),
+    claims,
+    tokens,
     warmer: options.warmer,
   });
   const workloadQueue: WorkQueue = createWorkQueue({
@@ -140,6 +142,16 @@ export function createController(options: ControllerOptions): Controller {
     onError: logError('task'),
     concurrency: 4,
   });
+
+  /** What was running before a restart is running still, and counts before anything new is begun. */
+  async function keepOpenWork(): Promise<void> {
+    for (const task of tasks.values()) {
+      const running = (task.status?.batches ?? []).reduce((sum, batch) => sum + batch.nodes.length, 0);
+      if (running === 0) continue;
+      await claims.claim(keyOf(task), rankOf(task));
+      await tokens.claim(keyOf(task), running, 0);
+    }
+  }
 
   const informers = [workloads.Deployment, workloads.Pod, tasks, jobs, pods, nodes];
   let resyncTimer: NodeJS.Timeout | undefined;
@@ -155,6 +167,7 @@ export function createController(options: ControllerOptions): Controller {
       workloadQueue.pause();
       taskQueue.pause();
       await Promise.all(informers.map((each) => each.start()));
+      await keepOpenWork();
       workloadQueue.resume();
       taskQueue.resume();
       log.info(

@@ -28,11 +28,13 @@ export async function resyncWorkloads(options: {
     const workload = workloadOf(kind, object);
     if (!wantsPrewarm(workload) || carriesLabel(workload)) return;
     const { namespace, name } = workload.metadata;
-    // One that cannot be patched must not keep the others cold.
-    await label(client, workload).catch((error: unknown) =>
-      log.warn({ err: error, kind, namespace, name }, 'label not written'),
-    );
-    log.info({ kind, namespace, name }, 'workload opted in while admission did not see it');
+    try {
+      await label(client, workload);
+      log.info({ kind, namespace, name }, 'workload opted in while admission did not see it');
+    } catch (error) {
+      // One that cannot be patched must not keep the others cold.
+      log.warn({ err: error, kind, namespace, name }, 'label not written');
+    }
   }
 
   for (const kind of ['Deployment', 'Pod'] satisfies Workload['kind'][]) {

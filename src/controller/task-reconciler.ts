@@ -3,6 +3,7 @@ import type { PullTokens, TaskClaims } from '../coordination/ports.ts';
 import { stableJson } from '../domain/fingerprint.ts';
 import type { Job, KubernetesNode } from '../domain/kubernetes.ts';
 import { compileNodeMatcher, type NodeMatcher } from '../domain/node-matching.ts';
+import { nodeKey } from '../domain/node-set.ts';
 import { eligibleNodes, presenceOnNode } from '../domain/node-view.ts';
 import {
   DEFAULTS,
@@ -15,7 +16,7 @@ import {
 import { type Progress, planBatch, taskProgress } from '../domain/task-progress.ts';
 import { jobName, SPEC_HASH_ANNOTATION, type WarmerOptions, warmerJob } from '../domain/warmer-job.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { isConflict, isNotFound } from '../kube/errors.ts';
+import { isConflict, isNotFound, isRefused } from '../kube/errors.ts';
 import type { Informer } from '../kube/informer.ts';
 import { RESOURCES } from '../kube/resources.ts';
 import type { Metrics } from '../metrics/metrics.ts';
@@ -61,15 +62,23 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   async function warm(key: string, task: PrewarmTask): Promise<Again> {
     const nowMs = options.now().getTime();
     const { outcomes, looking } = await options.batchWatch.outcomes(task, nowMs);
-    const nodes = eligibleNodes(options.nodes.values(), matcherOf(task), task.spec.maxNodes);
-    const progress = taskProgress({ task, ...nodes, presence: presenceOnNode, outcomes, nowMs });
+    const all = options.nodes.values();
+    const nodes = eligibleNodes(all, matcherOf(task), task.spec.maxNodes);
+    const progress = taskProgress({
+      task,
+      ...nodes,
+      known: new Set(all.map(nodeKey)),
+      presence: presenceOnNode,
+      outcomes,
+      nowMs,
+    });
     await cutBatch(key, task, progress, nowMs);
     const again = await record(key, task, progress, nowMs);
     countActive(key, progress.status.phase === 'Warming');
     const current = tasks.get(key) ?? task;
     const open = current.status?.batches ?? [];
     for (const batch of open) await ensureJob(current, batch);
-    for (const { batch } of progress.closed) await removeJob(current, batch.jobName);
+    for (const { batch } of progress.closed) options.batchWatch.refuse(batch.jobName, undefined);
     await removeStrays(current);
     if (progress.cold.length === 0 && open.length === 0) await giveUp(key);
     return soonest(again, nextLook(current, looking, nowMs));
@@ -100,22 +109,25 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const seconds = task.spec.ttlSecondsAfterFinished ?? DEFAULTS.ttlSecondsAfterFinished;
     if (options.now().getTime() < Date.parse(finishedAt) + seconds * 1000) return false;
     const { namespace, name = '', uid } = task.metadata;
-    await client.remove(RESOURCES.tasks, namespace, name, uid).catch(ignoreNotFound);
+    await client.remove(RESOURCES.tasks, namespace, name, { uid }).catch(ignoreNotFound);
     return true;
   }
 
   async function cancel(key: string, task: PrewarmTask): Promise<Again> {
     for (const batch of task.status?.batches ?? []) await removeJob(task, batch.jobName);
+    countActive(key, false);
     await giveUp(key);
-    if (task.status?.phase === 'Cancelled') return undefined;
+    const nowMs = options.now().getTime();
+    if (task.status?.phase === 'Cancelled') return nextLook(task, false, nowMs);
     const { batches: _, retryAt: __, ...rest } = task.status ?? {};
     const status: PrewarmTaskStatus = {
       ...rest,
       phase: 'Cancelled',
-      finishedAt: options.now().toISOString(),
+      finishedAt: new Date(nowMs).toISOString(),
     };
     await write(task, status);
-    return undefined;
+    metrics.tasks.inc({ status: 'Cancelled' });
+    return nextLook({ ...task, status }, false, nowMs);
   }
 
   /** Plans the next batch, as far as there are cold nodes, width and pull tokens; gives back the tokens of what ended. */
@@ -162,8 +174,11 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
       );
     } catch (error) {
       metrics.jobCreation.inc({ result: isConflict(error) ? 'exists' : 'error' });
-      if (!isConflict(error)) throw error;
-      await checkOurs(task, batch);
+      if (isConflict(error)) return checkOurs(task, batch);
+      // A batch that may not be made ends with that reason; the task goes on with its tries.
+      if (!isRefused(error)) throw error;
+      log.warn({ err: error, task: task.metadata.name, namespace, job: batch.jobName }, 'job refused');
+      options.batchWatch.refuse(batch.jobName, error.message);
     }
   }
 
@@ -184,7 +199,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     await client.remove(RESOURCES.jobs, task.metadata.namespace, name).catch(ignoreNotFound);
   }
 
-  /** Jobs of this task that its status does not know: left by a replica that died between record and removal. */
+  /** Jobs of this task that its status does not know: their outcome is recorded, also by a replica that died then. */
   async function removeStrays(task: PrewarmTask): Promise<void> {
     const known = new Set(task.status?.batches?.map((batch) => batch.jobName));
     for (const job of options.batchWatch.jobsOf(task)) {
@@ -237,7 +252,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   }
 }
 
-function rankOf(task: PrewarmTask): { priority: number; sinceMs: number } {
+export function rankOf(task: PrewarmTask): { priority: number; sinceMs: number } {
   return {
     priority: task.spec.priority ?? DEFAULTS.priority,
     sinceMs: Date.parse(task.metadata.creationTimestamp ?? '') || 0,

@@ -7,6 +7,7 @@ import { statusEvent } from '../domain/status-text.ts';
 import { newTask, outputChanges, ownerReference, taskSpec } from '../domain/task-spec.ts';
 import {
   carriesLabel,
+  isControlledByBuiltIn,
   isWorkloadKind,
   type PrewarmPlan,
   planOf,
@@ -68,7 +69,7 @@ export function createWorkloadReconciler(
     const workload = held ?? (owned.length > 0 ? await readLive(kind, namespace, name) : undefined);
     if (workload && wantsPrewarm(workload)) return prewarm(key, workload, owned);
     for (const task of owned) await disown(task, key);
-    if (workload && !workload.finished) await forget(workload);
+    if (workload && ownsItsLabel(workload)) await forget(workload);
     written.delete(key);
     return undefined;
   };
@@ -99,7 +100,7 @@ export function createWorkloadReconciler(
     const namespace = workload.metadata.namespace ?? '';
     const name = taskName(plan.fingerprint);
     const existing = tasks.get(`${namespace}/${name}`);
-    if (existing) return adopt(existing, workload);
+    if (existing) return adopt(existing, workload, plan);
     try {
       const created = await client.create(
         RESOURCES.tasks,
@@ -114,12 +115,12 @@ export function createWorkloadReconciler(
       return created;
     } catch (error) {
       if (!isConflict(error)) throw error;
-      return adopt(await client.get<PrewarmTask>(RESOURCES.tasks, namespace, name), workload);
+      return adopt(await client.get<PrewarmTask>(RESOURCES.tasks, namespace, name), workload, plan);
     }
   }
 
   /** Makes the workload an owner, and lets all owners' settings meet in the task. */
-  async function adopt(task: PrewarmTask, workload: Workload): Promise<PrewarmTask> {
+  async function adopt(task: PrewarmTask, workload: Workload, plan: PrewarmPlan): Promise<PrewarmTask> {
     const { namespace, name = '', resourceVersion, deletionTimestamp } = task.metadata;
     if (deletionTimestamp) throw new Error(`task ${namespace}/${name} is being deleted; trying again`);
     const own = ownerReference(workload);
@@ -127,19 +128,15 @@ export function createWorkloadReconciler(
       (owner) => owner.kind !== own.kind || owner.name !== own.name,
     );
     const isOwner = (task.metadata.ownerReferences ?? []).some((owner) => owner.uid === own.uid);
-    const [first, ...rest] = [
-      workload,
-      ...others.flatMap((owner) => workloadOfOwner(namespace ?? '', owner) ?? []),
-    ]
-      .sort(
-        (a, b) => age(a).localeCompare(age(b)) || (a.metadata.uid ?? '').localeCompare(b.metadata.uid ?? ''),
-      )
-      .map(planOf);
-    if (!first) return task;
-    const spec = taskSpec([first, ...rest]);
-    if (spec.fingerprint !== task.spec.fingerprint) {
+    if (plan.fingerprint !== task.spec.fingerprint) {
       throw new Error(`task ${namespace}/${name} has another fingerprint; delete it if it was made by hand`);
     }
+    const spec = taskSpec(
+      plansOfOwners(
+        [workload, ...others.flatMap((owner) => workloadOfOwner(namespace ?? '', owner) ?? [])],
+        plan,
+      ),
+    );
     const changed = differing(spec, task.spec);
     if (isOwner && !changed) return task;
     const patch = {
@@ -167,7 +164,7 @@ export function createWorkloadReconciler(
         tasks.put(await client.mergePatch<PrewarmTask>(RESOURCES.tasks, namespace, name, patch));
         return;
       }
-      await client.remove(RESOURCES.tasks, namespace, name, uid);
+      await client.remove(RESOURCES.tasks, namespace, name, { uid, resourceVersion });
       log.info({ task: name, namespace, workload: key }, 'task removed: its last owner opted out or is gone');
     } catch (error) {
       if (!isNotFound(error)) throw error;
@@ -232,6 +229,23 @@ async function patchMetadata(
 
 function age(workload: Workload): string {
   return workload.metadata.creationTimestamp ?? '';
+}
+
+/** A pod of a ReplicaSet may carry a label of that name by its template: taking it away would make it another's pod. */
+function ownsItsLabel(workload: Workload): boolean {
+  return !workload.finished && !isControlledByBuiltIn(workload.metadata.ownerReferences);
+}
+
+/** The plans of the owners that still want what this one wants, the oldest first; an owner may be about to leave. */
+function plansOfOwners(owners: Workload[], own: PrewarmPlan): [PrewarmPlan, ...PrewarmPlan[]] {
+  const [first, ...rest] = owners
+    .filter(wantsPrewarm)
+    .sort(
+      (a, b) => age(a).localeCompare(age(b)) || (a.metadata.uid ?? '').localeCompare(b.metadata.uid ?? ''),
+    )
+    .map(planOf)
+    .filter((plan) => plan.fingerprint === own.fingerprint);
+  return first ? [first, ...rest] : [own];
 }
 
 /** The fields that owners' annotations decide; the others are the fingerprint's, or whoever cancels a task by hand. */

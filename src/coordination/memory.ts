@@ -13,19 +13,28 @@ export function createMemoryClaims(limit: number, onFree: (tasks: string[]) => v
     return [...waiting].sort(better).map(([task]) => task);
   }
 
+  /** Whose turn it is. */
+  function next(): string[] {
+    return ranked().slice(0, limit - active.size);
+  }
+
   return {
     async claim(task, rank) {
       if (active.has(task)) return true;
       waiting.set(task, rank);
-      const free = limit - active.size;
-      if (!ranked().slice(0, free).includes(task)) return false;
+      if (!next().includes(task)) {
+        // Room that is kept for others is theirs to be told of.
+        if (next().length > 0) onFree(next());
+        return false;
+      }
       waiting.delete(task);
       active.add(task);
       return true;
     },
     async release(task) {
+      const was = active.delete(task) || waiting.has(task);
       waiting.delete(task);
-      if (active.delete(task) && waiting.size > 0) onFree(ranked());
+      if (was && next().length > 0) onFree(ranked());
     },
   };
 }

@@ -59,7 +59,7 @@ const READERS: Record<string, Reader> = {
   'ips/exclude-containers': (value, settings) =>
     readList(value, (names) => (settings.excludeContainers = names)),
   'ips/extra-images': (value, settings) => readList(value, (images) => (settings.extraImages = images)),
-  'ips/notify': (value, settings) => readList(value, (names) => (settings.notify = names)),
+  'ips/notify': readNotifiers,
 };
 
 const OUTPUT_NAMES: readonly string[] = Object.values(OUTPUT);
@@ -113,7 +113,7 @@ function readInteger(
 }
 
 function readMaxNodes(value: string, settings: Settings): string | undefined {
-  const [, digits, percent] = /^(\d{1,6})(%?)$/.exec(value) ?? [];
+  const [, digits, percent] = /^([1-9]\d{0,5})(%?)$/.exec(value) ?? [];
   const number = Number(digits);
   const fits = number >= 1 && (percent !== '%' || number <= 100);
   if (!fits) return 'must be a number of nodes, 1 or more, or a percentage from 1% to 100%; ignored';
@@ -139,4 +139,16 @@ function readList(value: string, set: (items: string[]) => void): string | undef
   if (items.length === 0) return 'is an empty list; ignored';
   set(items);
   return undefined;
+}
+
+/** As many, and as long, as the schema of PrewarmTask takes. */
+const MAX_NOTIFIERS = 20;
+const MAX_NOTIFIER_LENGTH = 63;
+
+function readNotifiers(value: string, settings: Settings): string | undefined {
+  let names: string[] = [];
+  const problem = readList(value, (items) => (names = items));
+  settings.notify = names.filter((name) => name.length <= MAX_NOTIFIER_LENGTH).slice(0, MAX_NOTIFIERS);
+  if (settings.notify.length === names.length) return problem;
+  return `may have ${MAX_NOTIFIERS} names of ${MAX_NOTIFIER_LENGTH} characters; the others are ignored`;
 }

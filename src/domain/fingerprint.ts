@@ -67,7 +67,7 @@ function canonicalAffinity(affinity: NodeSelector): string[] {
 function canonicalTerm(term: NodeSelectorTerm): unknown {
   const expressions = (list: NodeSelectorRequirement[] | undefined) =>
     list?.length
-      ? unique(list.map((each) => ({ ...each, values: each.values && [...each.values].sort() })))
+      ? unique(list.map((each) => ({ ...each, values: each.values && [...new Set(each.values)].sort() })))
       : undefined;
   return { matchExpressions: expressions(term.matchExpressions), matchFields: expressions(term.matchFields) };
 }

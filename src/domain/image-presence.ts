@@ -75,7 +75,7 @@ function absenceProvenAbove(images: ContainerImage[]): number {
   return Math.min(...images.map(({ sizeBytes }) => sizeBytes || Infinity));
 }
 
-function canonicalName(name: string): string | undefined {
+export function canonicalName(name: string): string | undefined {
   if (canonicalNames.has(name)) {
     return canonicalNames.get(name);
   }

@@ -94,14 +94,13 @@ export type KubernetesNode = KubernetesObject & {
 
 export type Deployment = KubernetesObject & { spec?: { template?: PodTemplate } };
 
-export type ContainerStatus = {
-  name: string;
-  state?: {
-    waiting?: { reason?: string; message?: string };
-    running?: { startedAt?: string };
-    terminated?: { exitCode: number; reason?: string; message?: string };
-  };
+export type ContainerState = {
+  waiting?: { reason?: string; message?: string };
+  running?: { startedAt?: string };
+  terminated?: { exitCode: number; reason?: string; message?: string };
 };
+
+export type ContainerStatus = { name: string; state?: ContainerState };
 
 export type Pod = KubernetesObject & {
   spec?: PodSpec;

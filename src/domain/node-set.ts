@@ -28,3 +28,12 @@ export function unpackNodes(packed: string | undefined): Set<string> {
   for (let at = 0; packed && at + WIDTH <= packed.length; at += WIDTH) set.add(packed.slice(at, at + WIDTH));
   return set;
 }
+
+/** The keys of nodes in a given order, and the one at an index of it. */
+export function listKeys(nodes: KubernetesNode[]): string {
+  return nodes.map(nodeKey).join('');
+}
+
+export function keyAt(list: string, index: number): string {
+  return list.slice(index * WIDTH, (index + 1) * WIDTH);
+}

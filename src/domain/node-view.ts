@@ -1,4 +1,4 @@
-import { imagePresence, indexNodeImages, type NodeImages } from './image-presence.ts';
+import { canonicalName, imagePresence, indexNodeImages, type NodeImages } from './image-presence.ts';
 import type { KubernetesNode, KubernetesObject } from './kubernetes.ts';
 import { type NodeMatcher, nodeReadiness } from './node-matching.ts';
 import { pullStrategy } from './node-strategy.ts';
@@ -42,7 +42,7 @@ const indexes = new WeakMap<KubernetesNode, NodeImages>();
 export const presenceOnNode: PresenceOf = (node, image) => {
   const known = indexes.get(node) ?? indexNodeImages(node);
   indexes.set(node, known);
-  return imagePresence(known, image);
+  return imagePresence(known, canonicalName(image) ?? image);
 };
 
 export type Eligibility = {

@@ -41,6 +41,8 @@ export type OpenBatch = {
   attempt: number;
   /** In the order of completion indexes. */
   nodes: string[];
+  /** Which nodes are meant, in the same order, see node-set.ts: one made anew under an old name is another. */
+  keys: string;
   /** Indexes into `spec.images`. */
   images: number[];
   startedAt: string;
@@ -48,8 +50,8 @@ export type OpenBatch = {
 
 export type NodeFailure = { node: string; image: string; reason: string; message: string; time: string };
 
-/** An image that no node can pull: it is left out until `retryAt`. */
-export type FailedImage = { image: string; reason: string; message: string };
+/** An image that no node can pull, seen on so many `nodes`: it is left out until `retryAt`. */
+export type FailedImage = { image: string; reason: string; message: string; nodes: number };
 
 /** What was warmed, where a node's status cannot prove it (yet). `nodes` is packed, see node-set.ts. */
 export type WarmedRecord = { images: number[]; since: string; nodes: string };
@@ -74,6 +76,8 @@ export type PrewarmTaskStatus = {
   failureCount?: number;
   /** Every node that failed in this try, packed. */
   failedNodes?: string;
+  /** Those of them that used up their tries and wait for the long one, packed. */
+  spentNodes?: string;
   warmed?: WarmedRecord[];
   startedAt?: string;
   finishedAt?: string;

@@ -8,6 +8,8 @@ export type PullFailure = {
 
 /** In this order: registries wrap one reason in another ("denied: repository does not exist or …"). */
 const REASONS: { pattern: RegExp; reason: string; hopeless: boolean }[] = [
+  // A blob that this node's containerd has lost; the registry has it.
+  { pattern: /content digest.*not found/i, reason: 'content lost on the node', hopeless: false },
   {
     pattern: /toomanyrequests|too many requests|\b429\b|rate limit/i,
     reason: 'rate limited',
@@ -31,7 +33,7 @@ const REASONS: { pattern: RegExp; reason: string; hopeless: boolean }[] = [
   },
   {
     pattern:
-      /no such host|connection refused|i\/o timeout|deadline exceeded|connection reset|\bEOF\b|\b50[0234]\b/i,
+      /no such host|connection refused|timeout|deadline exceeded|connection reset|\bEOF\b|\b50[0234]\b/i,
     reason: 'registry unreachable',
     hopeless: false,
   },
@@ -47,10 +49,16 @@ const REASONS: { pattern: RegExp; reason: string; hopeless: boolean }[] = [
 const MAX_MESSAGE = 300;
 
 export function classifyPullFailure(message: string): PullFailure {
-  const known = REASONS.find(({ pattern }) => pattern.test(message));
+  const words = withoutNames(message);
+  const known = REASONS.find(({ pattern }) => pattern.test(words));
   return {
     reason: known?.reason ?? 'pull failed',
     message: message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message,
     hopeless: known?.hopeless ?? false,
   };
+}
+
+/** An image called `rate-limit:429` or `access-denied` says nothing about why it cannot be pulled. */
+function withoutNames(message: string): string {
+  return message.replace(/"[^"]*"|\S*\/\S*/g, ' ');
 }

@@ -9,12 +9,16 @@ export function progressMessage(status: PrewarmTaskStatus, nothingEligible: stri
     const key = `${image}: ${reason}`;
     nodes.set(key, (nodes.get(key) ?? new Set()).add(node));
   }
-  const lines = [...nodes].map(
-    ([key, names]) => `${key} on ${names.size === 1 ? [...names][0] : `${names.size} nodes`}`,
-  );
+  const cut = (status.failureCount ?? 0) > (status.failures?.length ?? 0);
+  const lines = [...nodes].map(([key, names]) => `${key} on ${where(names, cut)}`);
   const shown = lines.slice(0, 5);
   const rest = lines.length - shown.length;
   return [...shown, ...(rest > 0 ? [`and ${rest} more`] : [])].join('; ');
+}
+
+function where(names: Set<string>, cut: boolean): string {
+  if (cut) return `${names.size} or more nodes`;
+  return names.size === 1 ? [...names].join() : `${names.size} nodes`;
 }
 
 /** The annotation `ips/status`. */
@@ -65,7 +69,7 @@ export function statusEvent(
     case 'Cancelled':
       return { type: 'Normal', reason: 'PrewarmCancelled', message: after };
     default:
-      return { type: 'Warning', reason: 'PrewarmPending', message: after };
+      return { type: eligible > 0 ? 'Normal' : 'Warning', reason: 'PrewarmPending', message: after };
   }
 }
 

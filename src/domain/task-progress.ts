@@ -1,8 +1,10 @@
 import type { NodeOutcome } from './batch-outcome.ts';
 import type { KubernetesNode } from './kubernetes.ts';
-import { nodeKey, packNodes, unpackNodes } from './node-set.ts';
+import { keyAt, listKeys, nodeKey, packNodes, unpackNodes } from './node-set.ts';
 import {
   DEFAULTS,
+  type FailedImage,
+  type NodeFailure,
   type OpenBatch,
   type PrewarmTask,
   type PrewarmTaskStatus,
@@ -18,6 +20,8 @@ export type ProgressInput = {
   task: PrewarmTask;
   /** Nodes that match, are ready and can pull; already limited to `maxNodes`. */
   eligible: KubernetesNode[];
+  /** The keys of all nodes there are; what was warmed on others is forgotten. */
+  known?: ReadonlySet<string>;
   /** Why no node is eligible, where none is. */
   nothingEligible: string | undefined;
   presence: PresenceOf;
@@ -44,7 +48,7 @@ export const LONG_RETRY_SECONDS = 600;
 
 /** Where a task stands, from everything that can be seen. Pure: the same input gives the same answer. */
 export function taskProgress(input: ProgressInput): Progress {
-  const status = startRetry(structuredClone(input.task.status ?? {}), input.nowMs);
+  const status = startRetry(input);
   const warm = warmNodes(input.task.spec, status.warmed ?? [], input.presence);
   const closed = closeBatches(input, status, warm);
   const left = indexesOf(input.task, status);
@@ -60,7 +64,7 @@ export function taskProgress(input: ProgressInput): Progress {
   status.progress = `${states.warm}/${input.eligible.length}`;
   if (!busy) endTry(input, status, states, warm);
   else if (status.phase !== 'Warming') status.phase = 'Pending';
-  status.warmed = warm.records();
+  status.warmed = warm.records(input.known);
   status.observedGeneration = input.task.metadata.generation ?? 0;
   status.message = progressMessage(status, input.nothingEligible);
   return { status: withoutEmpty(status), cold: states.cold, closed, running: states.running, left };
@@ -89,25 +93,37 @@ export function planBatch(
     jobName: options.nameOf(round, number, attempt),
     ...{ round, batch: number, attempt, images },
     nodes: nodes.map((node) => node.metadata.name ?? ''),
+    keys: listKeys(nodes),
     startedAt: timestamp(options.nowMs),
   };
   status.batch = number;
   status.batches = [...(status.batches ?? []), batch];
   if (status.nodes) status.nodes.warming += nodes.length;
-  status.message = progressMessage(status, undefined);
+  const message = progressMessage(status, undefined);
+  if (message) status.message = message;
+  else delete status.message;
   return batch;
 }
 
 /** When the time of the next try has come, what failed is cold again. */
-function startRetry(status: PrewarmTaskStatus, nowMs: number): PrewarmTaskStatus {
-  if (!status.retryAt || Date.parse(status.retryAt) > nowMs) return status;
-  // A short retry is for what may pass by itself; what is hopeless waits for the long one.
-  const hopeless = new Set(status.attempt ? status.failedImages?.map((each) => each.image) : []);
-  status.failedImages = status.failedImages?.filter((each) => hopeless.has(each.image)) ?? [];
-  status.failures = status.failures?.filter((each) => hopeless.has(each.image)) ?? [];
-  status.failureCount = status.failures.length;
+function startRetry(input: ProgressInput): PrewarmTaskStatus {
+  const status = structuredClone(input.task.status ?? {});
+  if (!status.retryAt || Date.parse(status.retryAt) > input.nowMs) return status;
   delete status.retryAt;
-  delete status.failedNodes;
+  if (!status.attempt) {
+    for (const field of FIELDS_OF_FAILURE) delete status[field];
+    return status;
+  }
+  // A short retry is for what may pass by itself; what is hopeless, and who used up their tries, wait for the long one.
+  const hopeless = new Map(status.failedImages?.map((each) => [each.image, each.nodes]));
+  const spent = unpackNodes(status.spentNodes);
+  const keys = new Map(input.eligible.map((node) => [node.metadata.name, nodeKey(node)]));
+  const waits = (failure: NodeFailure) =>
+    hopeless.has(failure.image) || spent.has(keys.get(failure.node) ?? '');
+  status.failures = status.failures?.filter(waits) ?? [];
+  const listed = status.failures.filter((failure) => !hopeless.has(failure.image)).length;
+  status.failureCount = [...hopeless.values()].reduce((sum, nodes) => sum + nodes, listed);
+  status.failedNodes = status.spentNodes ?? '';
   return status;
 }
 
@@ -125,9 +141,11 @@ function closeBatches(input: ProgressInput, status: PrewarmTaskStatus, warm: War
   const failed = unpackNodes(status.failedNodes);
   for (const { batch, outcomes } of closed) {
     for (const [index, outcome] of outcomes.entries()) {
+      if (outcome.state !== 'ended') continue;
       const name = batch.nodes[index] ?? '';
-      if (outcome.state === 'ended')
-        noteOutcome({ input, status, warm, failed }, name, nodes.get(name), outcome);
+      const node = nodes.get(name);
+      const same = node && keyAt(batch.keys, index) === nodeKey(node);
+      noteOutcome({ input, status, warm, failed }, name, same ? node : undefined, outcome);
     }
   }
   status.failedNodes = packNodes(failed);
@@ -144,7 +162,7 @@ function noteOutcome(
   outcome: Ended,
 ): void {
   noteFailures(status, name, outcome.failures, input.nowMs);
-  if (!node) return; // gone, or no longer one of ours
+  if (!node) return; // gone, made anew, or no longer one of ours
   if (outcome.failures.some((failure) => !failure.hopeless)) failed.add(nodeKey(node));
   if (outcome.warm.length === 0) return;
   warm.add(node, outcome.warm, timestamp(input.nowMs));
@@ -162,10 +180,15 @@ function noteFailures(
     status.failures ??= [];
     if (status.failures.length < MAX_FAILURES)
       status.failures.push({ node, image, reason, message, time: timestamp(nowMs) });
-    status.failedImages ??= [];
-    const known = status.failedImages.some((each) => each.image === image);
-    if (hopeless && !known) status.failedImages.push({ image, reason, message });
+    if (hopeless) noteFailedImage(status, { image, reason, message, nodes: 1 });
   }
+}
+
+function noteFailedImage(status: PrewarmTaskStatus, failed: FailedImage): void {
+  status.failedImages ??= [];
+  const known = status.failedImages.find((each) => each.image === failed.image);
+  if (known) known.nodes += 1;
+  else status.failedImages.push(failed);
 }
 
 type States = { warm: number; running: number; failed: number; cold: KubernetesNode[]; retryable: boolean };
@@ -176,43 +199,64 @@ function nodeStates(
   warm: WarmNodes,
   left: Set<number>,
 ): States {
-  const { images } = input.task.spec;
-  const running = runningNodes(input, status);
+  const seats = seatsOf(input, status);
   const failed = unpackNodes(status.failedNodes);
-  const states: States = { warm: 0, running: running.size, failed: 0, cold: [], retryable: false };
+  const spent = unpackNodes(status.spentNodes);
+  const running = [...seats.values()].filter((seat) => !seat.ended).length;
+  const states: States = { warm: 0, running, failed: 0, cold: [], retryable: false };
   for (const node of input.eligible) {
-    const name = node.metadata.name ?? '';
-    if (running.has(name)) continue;
-    const missing = images.flatMap((_, index) => (warm.has(node, index) ? [] : index));
-    if (missing.length === 0 || settled(input, status, name)) states.warm += 1;
-    else if (failed.has(nodeKey(node))) {
-      states.failed += 1;
-      states.retryable = true;
-    } else if (missing.every((index) => left.has(index))) states.failed += 1;
-    else if (!inOpenBatch(status, name)) states.cold.push(node);
+    const seat = seats.get(node.metadata.name ?? '');
+    if (seat && !seat.ended) continue;
+    const arrived = seat?.key === nodeKey(node) ? seat.ended?.warm : undefined;
+    const missing = input.task.spec.images.flatMap((_, index) =>
+      warm.has(node, index) || arrived?.includes(index) ? [] : index,
+    );
+    const wanted = missing.filter((index) => !left.has(index));
+    const key = nodeKey(node);
+    count(states, {
+      node,
+      missing,
+      wanted,
+      open: seat !== undefined,
+      failed: failed.has(key),
+      spent: spent.has(key),
+    });
   }
   return states;
 }
 
-/** Nodes of open batches that have not ended: each is a running warmer. */
-function runningNodes(input: ProgressInput, status: PrewarmTaskStatus): Set<string> {
-  const names = (status.batches ?? []).flatMap((batch) => {
+type Node = {
+  node: KubernetesNode;
+  missing: number[];
+  wanted: number[];
+  open: boolean;
+  failed: boolean;
+  spent: boolean;
+};
+
+function count(states: States, { node, missing, wanted, open, failed, spent }: Node): void {
+  if (missing.length === 0) states.warm += 1;
+  else if (wanted.length > 0 && !failed && !open) states.cold.push(node);
+  else states.failed += 1;
+  if (wanted.length > 0 && failed && !spent) states.retryable = true;
+}
+
+/** A node's place in an open batch. `ended` is what became of it; without it, its warmer is running. */
+type Seat = { key: string; ended: Ended | undefined };
+
+function seatsOf(input: ProgressInput, status: PrewarmTaskStatus): Map<string, Seat> {
+  const seats = new Map<string, Seat>();
+  for (const batch of status.batches ?? []) {
     const outcomes = input.outcomes.get(batch.jobName) ?? [];
-    return batch.nodes.filter((_, index) => outcomes[index]?.state !== 'ended');
-  });
-  return new Set(names);
-}
-
-/** Warm in a batch that is still open because of others. */
-function settled(input: ProgressInput, status: PrewarmTaskStatus, name: string): boolean {
-  return (status.batches ?? []).some((batch) => {
-    const outcome = input.outcomes.get(batch.jobName)?.[batch.nodes.indexOf(name)];
-    return outcome?.state === 'ended' && outcome.failures.length === 0;
-  });
-}
-
-function inOpenBatch(status: PrewarmTaskStatus, name: string): boolean {
-  return (status.batches ?? []).some((batch) => batch.nodes.includes(name));
+    for (const [index, name] of batch.nodes.entries()) {
+      const outcome = outcomes[index];
+      seats.set(name, {
+        key: keyAt(batch.keys, index),
+        ended: outcome?.state === 'ended' ? outcome : undefined,
+      });
+    }
+  }
+  return seats;
 }
 
 function openRound(status: PrewarmTaskStatus, nowMs: number): void {
@@ -227,12 +271,13 @@ function openRound(status: PrewarmTaskStatus, nowMs: number): void {
 /** Nothing is running and nothing is left to start: the try is over, and perhaps the round. */
 function endTry(input: ProgressInput, status: PrewarmTaskStatus, states: States, warm: WarmNodes): void {
   if (states.failed === 0) {
-    for (const field of ['retryAt', 'attempt', 'failedImages', 'failures', 'failureCount'] as const)
-      delete status[field];
+    for (const field of FIELDS_OF_FAILURE) delete status[field];
     finish(status, input.eligible.length === 0 ? 'Pending' : 'Warm', input.nowMs);
     return;
   }
-  if (!status.retryAt) planRetry(input, status, states.retryable);
+  // A node that failed for the first time has its own tries, also while others wait for the long one.
+  const waitsLong = status.retryAt !== undefined && !status.attempt;
+  if (!status.retryAt || (waitsLong && states.retryable)) planRetry(input, status, states.retryable);
   if (status.attempt) return; // still Warming: the next try follows soon
   const some = input.eligible.some((node) =>
     input.task.spec.images.some((_, index) => warm.has(node, index)),
@@ -240,8 +285,20 @@ function endTry(input: ProgressInput, status: PrewarmTaskStatus, states: States,
   finish(status, some ? 'PartiallyFailed' : 'Failed', input.nowMs);
 }
 
+const FIELDS_OF_FAILURE = [
+  'retryAt',
+  'attempt',
+  'failedImages',
+  'failures',
+  'failureCount',
+  'failedNodes',
+  'spentNodes',
+] as const;
+
+/** The end of a round is when its work ended, not when a node that waited for its turn went away. */
 function finish(status: PrewarmTaskStatus, phase: TaskPhase, nowMs: number): void {
-  if (status.phase !== phase) status.finishedAt = timestamp(nowMs);
+  const worked = status.phase === 'Warming' || !status.finishedAt;
+  if (status.phase !== phase && phase !== 'Pending' && worked) status.finishedAt = timestamp(nowMs);
   status.phase = phase;
 }
 
@@ -249,6 +306,7 @@ function planRetry(input: ProgressInput, status: PrewarmTaskStatus, retryable: b
   const tried = status.attempt ?? 0;
   const again = retryable && tried < (input.task.spec.retry?.limit ?? DEFAULTS.retryLimit);
   status.attempt = again ? tried + 1 : 0;
+  if (!again && status.failedNodes) status.spentNodes = status.failedNodes;
   const seconds = again ? retryDelaySeconds(input.task, status.attempt) : LONG_RETRY_SECONDS;
   status.retryAt = timestamp(input.nowMs + seconds * 1000);
 }

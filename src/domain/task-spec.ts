@@ -2,6 +2,7 @@ import { OUTPUT } from './annotations.ts';
 import { taskName } from './fingerprint.ts';
 import type { OwnerReference } from './kubernetes.ts';
 import {
+  DEFAULTS,
   type PrewarmTask,
   type PrewarmTaskSpec,
   type PrewarmTaskStatus,
@@ -14,7 +15,8 @@ import type { PrewarmPlan, Workload } from './workload.ts';
 export function taskSpec(plans: [PrewarmPlan, ...PrewarmPlan[]]): PrewarmTaskSpec {
   const [oldest] = plans;
   const { settings, pull } = oldest;
-  const priorities = plans.flatMap((plan) => plan.settings.priority ?? []);
+  const set = plans.some((plan) => plan.settings.priority !== undefined);
+  const priority = Math.max(...plans.map((plan) => plan.settings.priority ?? DEFAULTS.priority));
   const notifiers = [...new Set(plans.flatMap((plan) => plan.settings.notify))].sort();
   const retry = {
     ...(settings.retryLimit === undefined ? {} : { limit: settings.retryLimit }),
@@ -28,7 +30,7 @@ export function taskSpec(plans: [PrewarmPlan, ...PrewarmPlan[]]): PrewarmTaskSpe
     ...(pull.serviceAccountName ? { serviceAccountName: pull.serviceAccountName } : {}),
     ...(pull.runtimeClassName ? { runtimeClassName: pull.runtimeClassName } : {}),
     ...(settings.maxNodes ? { maxNodes: settings.maxNodes } : {}),
-    ...(priorities.length > 0 ? { priority: Math.max(...priorities) } : {}),
+    ...(set ? { priority } : {}),
     ...(settings.concurrentPulls ? { concurrentPulls: settings.concurrentPulls } : {}),
     ...(settings.timeoutSeconds ? { timeoutSeconds: settings.timeoutSeconds } : {}),
     ...(Object.keys(retry).length > 0 ? { retry } : {}),

@@ -8,8 +8,8 @@ export type WarmNodes = {
   has(node: KubernetesNode, image: number): boolean;
   /** Notes that a batch brought these images to a node. */
   add(node: KubernetesNode, images: number[], since: string): void;
-  /** What to keep in the task's status. */
-  records(): WarmedRecord[];
+  /** What to keep in the task's status: of these nodes, where they are given. */
+  records(known?: ReadonlySet<string>): WarmedRecord[];
 };
 
 /**
@@ -50,7 +50,7 @@ export function warmNodes(spec: PrewarmTaskSpec, records: WarmedRecord[], presen
       return seen === 'present';
     },
     add: (node, images, since) => note(nodeKey(node), images, since),
-    records: () => pack(entries),
+    records: (known) => pack([...entries].filter(([key]) => !known || known.has(key))),
   };
 }
 
@@ -60,7 +60,7 @@ function heartbeatMs(node: KubernetesNode): number {
 }
 
 /** Nodes with the same images share a record, dated by the latest: later only means that an absence is believed later. */
-function pack(entries: Map<string, Entry>): WarmedRecord[] {
+function pack(entries: [string, Entry][]): WarmedRecord[] {
   const groups = new Map<string, { images: number[]; since: string; nodes: string[] }>();
   for (const [key, { images, since }] of entries) {
     const list = [...images].sort((a, b) => a - b);

@@ -19,6 +19,8 @@ export type WarmerOptions = {
 /** Of a Job's spec as IPS made it, to tell on a 409 whether the Job of that name is ours. */
 export const SPEC_HASH_ANNOTATION = 'ips/spec-hash';
 
+export const WARM_CONTAINER = 'warm';
+
 /** A Job that outlives its planner ends by itself, this long after IPS would have ended it. */
 const BACKSTOP_SECONDS = 120;
 
@@ -103,7 +105,7 @@ function podSpec(task: PrewarmTask, batch: OpenBatch, options: WarmerOptions): o
     volumes: images.map(imageVolume),
     containers: [
       {
-        name: 'warm',
+        name: WARM_CONTAINER,
         image: options.workerImage,
         imagePullPolicy: 'IfNotPresent',
         args: ['-v'],

@@ -41,6 +41,9 @@ export type PrewarmPlan = {
 
 const BUILT_IN_GROUPS = ['v1', 'apps/v1', 'batch/v1'];
 const NOTHING: PodSpec = {};
+/** As many, and as long, as the schema of PrewarmTask takes. */
+const MAX_IMAGES = 100;
+const MAX_IMAGE_LENGTH = 512;
 
 export function isWorkloadKind(kind: unknown): kind is WorkloadKind {
   return kind === 'Deployment' || kind === 'Pod';
@@ -137,6 +140,11 @@ function collectImages(spec: PodSpec, settings: Settings, warnings: string[]): T
       return;
     }
     const { canonical, tag, digest } = parsed.reference;
+    if (canonical.length > MAX_IMAGE_LENGTH || (images.size >= MAX_IMAGES && !images.has(canonical))) {
+      const limit = `a task takes ${MAX_IMAGES} images of ${MAX_IMAGE_LENGTH} characters`;
+      warnings.push(`${where}: image ${JSON.stringify(text)} is left out: ${limit}`);
+      return;
+    }
     const always = policy === 'Always' || (!policy && !digest && (tag ?? 'latest') === 'latest');
     const pullPolicy = always || images.get(canonical)?.pullPolicy === 'Always' ? 'Always' : 'IfNotPresent';
     images.set(canonical, { image: canonical, pullPolicy });

@@ -9,6 +9,8 @@ import { type Resource, resourcePath } from './resources.ts';
 
 export type Query = Record<string, string | number | boolean | undefined>;
 export type ListAnswer<T> = { items: T[]; resourceVersion: string; continue: string | undefined };
+/** What must be true of the object for the call to go through. */
+export type Preconditions = { uid?: string | undefined; resourceVersion?: string | undefined };
 export type WatchEvent = {
   type: string;
   object: KubernetesObject & { code?: number; message?: string; reason?: string };
@@ -50,7 +52,12 @@ export type KubeClient = {
     patch: JsonPatchOperation[],
   ): Promise<T>;
   /** In the background, so that what the object owns goes with it; the default would orphan a Job's pods. */
-  remove(resource: Resource, namespace: string | undefined, name: string, uid?: string): Promise<void>;
+  remove(
+    resource: Resource,
+    namespace: string | undefined,
+    name: string,
+    only?: Preconditions,
+  ): Promise<void>;
   /** Resolves when the server ends the watch; `signal` ends it from here. */
   watch(
     resource: Resource,
@@ -138,8 +145,8 @@ export function createKubeClient(config: KubeConfig): KubeClient {
       const body = { type: 'application/json-patch+json', value };
       return call(HttpMethod.PATCH, resourcePath(resource, namespace, name), {}, body);
     },
-    async remove(resource, namespace, name, uid) {
-      const value = { propagationPolicy: 'Background', ...(uid ? { preconditions: { uid } } : {}) };
+    async remove(resource, namespace, name, preconditions) {
+      const value = { propagationPolicy: 'Background', ...(preconditions ? { preconditions } : {}) };
       await call(HttpMethod.DELETE, resourcePath(resource, namespace, name), {}, json(value));
     },
     async watch(resource, query, onEvent, signal) {

@@ -29,6 +29,10 @@ class SharedConnectionConfig extends KubeConfig {
 export function loadKubeConfig(file: string | undefined): KubeConfig {
   const config = new SharedConnectionConfig();
   if (file) config.loadFromFile(file);
-  else config.loadFromCluster();
+  else if (process.env['KUBERNETES_SERVICE_HOST']) config.loadFromCluster();
+  else
+    throw new Error(
+      'KUBECONFIG (--kubeconfig) is not set, and this is not a pod of a cluster: there is no API server to talk to',
+    );
   return config;
 }

@@ -22,6 +22,11 @@ export function isConflict(error: unknown): boolean {
   return error instanceof KubeError && error.status === 409;
 }
 
+/** The API server will not have it as it is: a quota, a policy, a schema. Asking again at once is of no use. */
+export function isRefused(error: unknown): error is KubeError {
+  return error instanceof KubeError && [400, 403, 422].includes(error.status);
+}
+
 /** The resource version asked for is too old: everything must be listed again. */
 export function isGone(error: unknown): boolean {
   return error instanceof KubeError && (error.status === 410 || error.reason === 'Expired');

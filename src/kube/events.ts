@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { StatusEvent } from '../domain/status-text.ts';
 import type { Workload } from '../domain/workload.ts';
 import type { KubeClient } from './client.ts';
@@ -16,7 +15,7 @@ export async function writeEvent(
   await client.create(RESOURCES.events, namespace, {
     apiVersion: 'v1',
     kind: 'Event',
-    metadata: { name: `${name}.${randomUUID().slice(0, 16)}`, namespace },
+    metadata: { name: `${name}.${timeKey(now)}`, namespace },
     involvedObject: {
       apiVersion: workload.apiVersion,
       kind: workload.kind,
@@ -34,4 +33,13 @@ export async function writeEvent(
     firstTimestamp: time,
     lastTimestamp: time,
   } as Parameters<KubeClient['create']>[2]);
+}
+
+let lastKey = 0n;
+
+/** Nanoseconds in hexadecimal, as client-go names Events: kubectl shows those of one second in the order of names. */
+function timeKey(now: Date): string {
+  const key = BigInt(now.getTime()) * 1_000_000n;
+  lastKey = key > lastKey ? key : lastKey + 1n;
+  return lastKey.toString(16);
 }

@@ -60,6 +60,8 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
   const stopped = new AbortController();
   const objects = new Map<string, T>();
   let resourceVersion: string | undefined;
+  /** Once listed there is something to stand on, also while it is listed again. */
+  let synced = false;
 
   function set(key: string, after: T | undefined): void {
     const before = objects.get(key);
@@ -125,6 +127,8 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
       );
     } finally {
       clearTimeout(timer);
+      // Where what was told could not be taken in, the answer is still open.
+      silent.abort();
     }
   }
 
@@ -140,6 +144,7 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
       try {
         await step();
         failures = 0;
+        synced = true;
         onFirstList();
         // A server or a proxy that ends every watch at once must not be asked in a tight loop.
         await sleep(MIN_PAUSE_MS);
@@ -164,9 +169,12 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
       return started;
     },
     stop: () => stopped.abort(),
-    hasSynced: () => resourceVersion !== undefined,
+    hasSynced: () => synced,
     get: (key) => objects.get(key),
     values: () => [...objects.values()],
-    put: (object) => set(keyOf(object), object),
+    put(object) {
+      // What the watch has told already, it has told this too, or something newer.
+      if (Number(object.metadata.resourceVersion) > Number(resourceVersion)) set(keyOf(object), object);
+    },
   };
 }

@@ -164,7 +164,7 @@ async function compile(
   });
   const seconds = () => Math.round((Date.now() - started) / 1000);
   const progress = setInterval(
-    () => say(`  ${build.module}: ${seconds()} s, ${packages} lines of progress from go`),
+    () => say(`  ${build.module}: ${seconds()} s, ${packages} packages fetched or compiled`),
     10_000,
   );
   try {

@@ -4,17 +4,16 @@ import { sandboxObstacle } from './sandbox.ts';
 const say = (line: string) => console.error(`• ${line}`);
 const [command, name = 'dev'] = process.argv.slice(2);
 
-switch (command) {
-  case 'up':
-    await up();
-    break;
-  case 'down':
-    await down();
-    break;
-  default:
-    console.error('usage: cli.ts up|down [NAME]   (down --all ends every cluster, also crashed ones)');
-    process.exitCode = 2;
+const commands: Record<string, () => Promise<void>> = { up, down };
+const chosen = commands[command ?? ''];
+if (!chosen) {
+  console.error('usage: cli.ts up|down [NAME]   (down --all ends every cluster, also crashed ones)');
+  process.exit(2);
 }
+await chosen().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+});
 
 async function up(): Promise<void> {
   const obstacle = await sandboxObstacle();

@@ -1,0 +1,214 @@
+import { type ClientHttp2Session, connect } from 'node:http2';
+import { Agent, request as httpsRequest } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
+import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { type CertificateSource, ownAuthoritySource } from '../certs/certificate-source.ts';
+import { createAdmissionServer } from './server.ts';
+
+const DAY_MS = 24 * 60 * 60_000;
+const REVIEW = JSON.stringify({
+  request: {
+    uid: 'u1',
+    kind: { kind: 'Deployment' },
+    namespace: 'shop',
+    object: { metadata: { annotations: { 'ips/prewarm': 'true' }, labels: {} } },
+  },
+});
+const NAMES = { dnsNames: ['localhost'], ipAddresses: ['127.0.0.1'] };
+
+let certificates: CertificateSource;
+
+beforeAll(async () => {
+  certificates = await ownAuthoritySource({ ...NAMES, onError: fail });
+  return () => certificates.close();
+});
+
+function fail(error: Error): void {
+  throw error;
+}
+
+async function start(source = certificates) {
+  const server = await createAdmissionServer({
+    certificates: source,
+    excludedNamespaces: [],
+    observe() {},
+  });
+  await server.listen({ port: 0, host: '127.0.0.1' });
+  onTestFinished(() => server.close());
+  const { port } = server.server.address() as AddressInfo;
+  return { server, port, ca: source.current().ca };
+}
+
+function openSession(port: number, ca: string): ClientHttp2Session {
+  const session = connect(`https://localhost:${port}`, { ca });
+  session.on('error', () => {});
+  onTestFinished(() => session.destroy());
+  return session;
+}
+
+type Answer = { status: number | undefined; body: string };
+
+/** Posts in two parts; the second waits for `meanwhile`. */
+function post2(session: ClientHttp2Session, body: string, meanwhile?: Promise<unknown>): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/mutate?timeout=2s',
+      'content-type': 'application/json',
+    });
+    let text = '';
+    let status: number | undefined;
+    stream.setEncoding('utf8');
+    stream.on('response', (headers) => {
+      status = headers[':status'];
+    });
+    stream.on('data', (part: string) => {
+      text += part;
+    });
+    stream.on('end', () => resolve({ status, body: text }));
+    stream.on('error', reject);
+    stream.write(body.slice(0, 10));
+    void Promise.resolve(meanwhile).then(() => stream.end(body.slice(10)));
+  });
+}
+
+function post1(port: number, ca: string, body: string, agent?: Agent): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
+    const options = { method: 'POST', path: '/mutate', host: 'localhost', port, ca, headers };
+    const request = httpsRequest({ ...options, ...(agent ? { agent } : {}) }, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (part: string) => {
+        text += part;
+      });
+      response.on('end', () => resolve({ status: response.statusCode, body: text }));
+    });
+    request.on('error', reject);
+    request.end(body);
+  });
+}
+
+/** Which certificate, and which protocol, a new connection gets. */
+function greeted(port: number, ca: string, protocol: string): Promise<{ serial: string; protocol: unknown }> {
+  return new Promise((resolve, reject) => {
+    const options = { host: 'localhost', port, ca, servername: 'localhost', ALPNProtocols: [protocol] };
+    const socket: TLSSocket = connectTls(options, () => {
+      resolve({
+        serial: socket.getPeerX509Certificate()?.serialNumber ?? '',
+        protocol: socket.alpnProtocol,
+      });
+      socket.destroy();
+    });
+    socket.on('error', reject);
+  });
+}
+
+async function secondsOf(work: Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await work;
+  return (performance.now() - started) / 1000;
+}
+
+function expectLabelled({ status, body }: Answer): void {
+  expect(status).toBe(200);
+  expect(JSON.parse(body).response).toMatchObject({ uid: 'u1', allowed: true, patchType: 'JSONPatch' });
+}
+
+describe('the admission server', () => {
+  it('answers over HTTP/2, many at once on one connection', async () => {
+    const { port, ca } = await start();
+    const session = openSession(port, ca);
+    const answers = await Promise.all(Array.from({ length: 50 }, () => post2(session, REVIEW)));
+    for (const answer of answers) expectLabelled(answer);
+  });
+
+  it('answers over HTTP/1.1 on the same port', async () => {
+    const { port, ca } = await start();
+    expectLabelled(await post1(port, ca, REVIEW));
+    expect(await greeted(port, ca, 'http/1.1')).toMatchObject({ protocol: 'http/1.1' });
+    expect(await greeted(port, ca, 'h2')).toMatchObject({ protocol: 'h2' });
+  });
+
+  it.each<{ megabytes: number; status: number }>([
+    { megabytes: 3, status: 200 },
+    { megabytes: 5, status: 413 },
+  ])('answers a review of $megabytes MB with $status', async ({ megabytes, status }) => {
+    const { port, ca } = await start();
+    const review = JSON.parse(REVIEW);
+    review.request.oldObject = { data: 'x'.repeat(megabytes * 1_000_000) };
+    const body = JSON.stringify(review);
+    expect((await post1(port, ca, body)).status).toBe(status);
+    expect((await post2(openSession(port, ca), body)).status).toBe(status);
+  });
+
+  it('is trusted by nobody who does not know its authority', async () => {
+    const { port } = await start();
+    const other = await ownAuthoritySource({ ...NAMES, onError: fail });
+    onTestFinished(() => other.close());
+    await expect(post1(port, other.current().ca, REVIEW)).rejects.toThrow(/certificate|issuer|signature/i);
+  });
+
+  it('shows a renewed certificate to new connections, and goes on with those that are open', async () => {
+    let nowMs = Date.now() - 250 * DAY_MS;
+    const source = await ownAuthoritySource({
+      ...NAMES,
+      onError: fail,
+      now: () => new Date(nowMs),
+      checkIntervalMs: 10,
+    });
+    onTestFinished(() => source.close());
+    const { port, ca } = await start(source);
+    const session = openSession(port, ca);
+    expectLabelled(await post2(session, REVIEW));
+    const before = await greeted(port, ca, 'h2');
+    nowMs = Date.now();
+    const after = await vi.waitFor(async () => {
+      const now = await greeted(port, ca, 'h2');
+      expect(now.serial).not.toBe(before.serial);
+      return now;
+    });
+    expect(after.protocol).toBe('h2');
+    expectLabelled(await post2(session, REVIEW));
+    expectLabelled(await post1(port, ca, REVIEW));
+  });
+});
+
+describe('at the end, the admission server', () => {
+  it('does not wait for connections that are open and idle', async () => {
+    const { server, port, ca } = await start();
+    const agent = new Agent({ keepAlive: true });
+    onTestFinished(() => agent.destroy());
+    await post1(port, ca, REVIEW, agent);
+    await post2(openSession(port, ca), REVIEW);
+    expect(await secondsOf(server.close())).toBeLessThan(1);
+  });
+
+  it('answers what is in flight', async () => {
+    const { server, port, ca } = await start();
+    const session = openSession(port, ca);
+    await post2(session, REVIEW);
+    let release = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const answer = post2(session, REVIEW, held);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const closed = server.close();
+    setTimeout(release, 200);
+    expectLabelled(await answer);
+    await closed;
+  });
+
+  it('does not wait for an asker that has gone away', async () => {
+    const { server, port, ca } = await start();
+    const session = openSession(port, ca);
+    await post2(session, REVIEW);
+    post2(session, REVIEW, new Promise(() => {})).catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    session.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(await secondsOf(server.close())).toBeLessThan(1);
+  });
+});

@@ -1,0 +1,212 @@
+import { describe, expect, it } from 'vitest';
+import { type Config, helpText, readConfig } from './config.ts';
+
+const DEFAULTS: Config = {
+  serverPort: 8080,
+  webhookPort: 9443,
+  namespace: 'ips-system',
+  workerImage: 'registry.k8s.io/pause:3.10',
+  warmerPriorityClass: 'ips-warmer',
+  webhookConfiguration: 'ips',
+  webhookHosts: ['ips.ips-system.svc', 'ips.ips-system.svc.cluster.local'],
+  certDir: undefined,
+  kubeconfig: undefined,
+  excludedNamespaces: ['ips-system', 'kube-system'],
+  maxActiveTasks: 3,
+  maxConcurrentPulls: 50,
+  resyncSeconds: 600,
+  logLevel: 'info',
+};
+
+type Environment = Record<string, string>;
+
+function config(args: string[], environment: Environment = {}): Config {
+  const result = readConfig(args, environment);
+  if (!result.ok || result.command.run !== 'serve') throw new Error(JSON.stringify(result));
+  return result.command.config;
+}
+
+function errors(args: string[], environment: Environment = {}): string[] {
+  const result = readConfig(args, environment);
+  return result.ok ? [] : result.errors;
+}
+
+describe('readConfig', () => {
+  it.each<{ what: string; args?: string[]; environment?: Environment; change?: Partial<Config> }>([
+    { what: 'has a default for everything' },
+    {
+      what: 'takes an empty or blank variable for one that is not set',
+      environment: { SERVER_PORT: '', K8S_NAMESPACE: '  ', CERT_DIR: '' },
+    },
+    {
+      what: 'reads every variable',
+      environment: {
+        SERVER_PORT: '1',
+        WEBHOOK_PORT: '65535',
+        K8S_NAMESPACE: 'tools',
+        WORKER_IMAGE: 'mirror.example/pause:3.10',
+        WARMER_PRIORITY_CLASS: 'low',
+        WEBHOOK_CONFIGURATION: 'ips-2',
+        WEBHOOK_HOSTS: '10.0.0.1, localhost,',
+        CERT_DIR: '/certs',
+        KUBECONFIG: '/kubeconfig',
+        EXCLUDED_NAMESPACES: 'a,b',
+        MAX_ACTIVE_TASKS: '1000',
+        MAX_CONCURRENT_PULLS: '10000',
+        RESYNC_SECONDS: '86400',
+        LOG_LEVEL: 'trace',
+      },
+      change: {
+        serverPort: 1,
+        webhookPort: 65_535,
+        namespace: 'tools',
+        workerImage: 'mirror.example/pause:3.10',
+        warmerPriorityClass: 'low',
+        webhookConfiguration: 'ips-2',
+        webhookHosts: ['10.0.0.1', 'localhost'],
+        certDir: '/certs',
+        kubeconfig: '/kubeconfig',
+        excludedNamespaces: ['tools', 'a', 'b'],
+        maxActiveTasks: 1000,
+        maxConcurrentPulls: 10_000,
+        resyncSeconds: 86_400,
+        logLevel: 'trace',
+      },
+    },
+    {
+      what: 'takes a flag before its variable',
+      args: ['--server-port=81', '--log-level', 'warn'],
+      environment: { SERVER_PORT: '82', LOG_LEVEL: 'nonsense' },
+      change: { serverPort: 81, logLevel: 'warn' },
+    },
+    {
+      what: 'lets the system choose both ports',
+      args: ['--server-port=0', '--webhook-port=0'],
+      change: { serverPort: 0, webhookPort: 0 },
+    },
+    {
+      what: 'names its Service in its own namespace',
+      args: ['--namespace=tools', '--excluded-namespaces=kube-system,tools'],
+      change: {
+        namespace: 'tools',
+        webhookHosts: ['ips.tools.svc', 'ips.tools.svc.cluster.local'],
+        excludedNamespaces: ['tools', 'kube-system'],
+      },
+    },
+    {
+      what: 'knows a word for no PriorityClass',
+      environment: { WARMER_PRIORITY_CLASS: 'none' },
+      change: { warmerPriorityClass: '' },
+    },
+  ])('$what', ({ args = [], environment = {}, change = {} }) => {
+    expect(config(args, environment)).toEqual({ ...DEFAULTS, ...change });
+  });
+
+  it.each<{ environment: Environment; error: string }>([
+    {
+      environment: { SERVER_PORT: '65536' },
+      error: 'SERVER_PORT (--server-port): "65536" must be a whole number from 0 to 65535',
+    },
+    {
+      environment: { WEBHOOK_PORT: '-1' },
+      error: 'WEBHOOK_PORT (--webhook-port): "-1" must be a whole number from 0 to 65535',
+    },
+    {
+      environment: { WEBHOOK_PORT: '8080' },
+      error: 'WEBHOOK_PORT (--webhook-port): "8080" is also the SERVER_PORT',
+    },
+    {
+      environment: { MAX_ACTIVE_TASKS: '0' },
+      error: 'MAX_ACTIVE_TASKS (--max-active-tasks): "0" must be a whole number from 1 to 1000',
+    },
+    {
+      environment: { MAX_CONCURRENT_PULLS: '1e3' },
+      error: 'MAX_CONCURRENT_PULLS (--max-concurrent-pulls): "1e3" must be a whole number from 1 to 10000',
+    },
+    {
+      environment: { RESYNC_SECONDS: '10m' },
+      error: 'RESYNC_SECONDS (--resync-seconds): "10m" must be a whole number from 1 to 86400',
+    },
+    {
+      environment: { K8S_NAMESPACE: 'Tools' },
+      error: 'K8S_NAMESPACE (--namespace): "Tools" must be a name of lower-case letters, digits and -',
+    },
+    {
+      environment: { K8S_NAMESPACE: 'my.tools' },
+      error: 'K8S_NAMESPACE (--namespace): "my.tools" must be a name of lower-case letters, digits and -',
+    },
+    {
+      environment: { WARMER_PRIORITY_CLASS: '-low' },
+      error: expect.stringMatching(
+        /^WARMER_PRIORITY_CLASS \(--warmer-priority-class\): "-low" must be a name/,
+      ),
+    },
+    {
+      environment: { WEBHOOK_CONFIGURATION: 'a b' },
+      error: expect.stringMatching(
+        /^WEBHOOK_CONFIGURATION \(--webhook-configuration\): "a b" must be a name/,
+      ),
+    },
+    {
+      environment: { WORKER_IMAGE: 'pause 3' },
+      error: 'WORKER_IMAGE (--worker-image): "pause 3" is not an image reference',
+    },
+    {
+      environment: { LOG_LEVEL: 'verbose' },
+      error: 'LOG_LEVEL (--log-level): "verbose" must be one of trace, debug, info, warn, error, fatal',
+    },
+  ])('refuses $environment', ({ environment, error }) => {
+    expect(errors([], environment)).toEqual([error]);
+  });
+
+  it('tells every mistake at once', () => {
+    const environment = { SERVER_PORT: 'x', WEBHOOK_PORT: 'y', LOG_LEVEL: 'z', MAX_ACTIVE_TASKS: '-3' };
+    expect(errors([], environment).map((error) => error.split(' ')[0])).toEqual([
+      'SERVER_PORT',
+      'WEBHOOK_PORT',
+      'MAX_ACTIVE_TASKS',
+      'LOG_LEVEL',
+    ]);
+  });
+
+  it('tells every mistake at once, also beside a flag that does not exist', () => {
+    expect(errors(['--bogus', '--server-port=x'])).toEqual([
+      expect.stringContaining('--bogus'),
+      'SERVER_PORT (--server-port): "x" must be a whole number from 0 to 65535',
+    ]);
+  });
+
+  it.each<{ what: string; args: string[]; error: RegExp }>([
+    { what: 'a flag that does not exist', args: ['--port=1'], error: /--port.*\(see --help\)$/ },
+    { what: 'a word that is no flag', args: ['serve'], error: /serve.*\(see --help\)$/ },
+    {
+      what: 'a flag that another one follows instead of its value',
+      args: ['--worker-image', '--log-level=debug'],
+      error: /--worker-image/,
+    },
+    { what: 'a flag without its value', args: ['--server-port'], error: /--server-port.*\(see --help\)$/ },
+  ])('refuses $what, and says where help is', ({ args, error }) => {
+    expect(errors(args)).toEqual([expect.stringMatching(error)]);
+  });
+
+  it.each<{ args: string[]; run: string }>([
+    { args: ['--help'], run: 'help' },
+    { args: ['--version'], run: 'version' },
+    { args: ['--version', '--help'], run: 'help' },
+    { args: ['--help', '--server-port=x'], run: 'help' },
+  ])('$args asks for $run, whatever is wrong besides', ({ args, run }) => {
+    expect(readConfig(args, { SERVER_PORT: 'x' })).toEqual({ ok: true, command: { run } });
+  });
+});
+
+it('the help names each flag with its variable and its default', () => {
+  const lines = helpText().split('\n');
+  expect(lines).toContain(
+    '  --server-port VALUE             SERVER_PORT             port of health and metrics (HTTP) [8080]',
+  );
+  for (const flag of Object.keys(DEFAULTS).map((name) =>
+    name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`),
+  ))
+    expect(lines.filter((line) => line.startsWith(`  --${flag} `))).toHaveLength(1);
+  expect(lines.find((line) => line.includes('--cert-dir'))).toMatch(/our own authority$/);
+});

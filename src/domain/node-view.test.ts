@@ -1,0 +1,240 @@
+import { describe, expect, it } from 'vitest';
+import type { KubernetesNode, KubernetesObject } from './kubernetes.ts';
+import { eligibleNodes, nodeChanged, presenceOnNode, trimNode } from './node-view.ts';
+
+const FULL = {
+  apiVersion: 'v1',
+  kind: 'Node',
+  metadata: {
+    name: 'n1',
+    uid: 'u1',
+    resourceVersion: '7',
+    generation: 3,
+    labels: { zone: 'a' },
+    annotations: { 'flannel/backend': 'x' },
+    managedFields: [{}],
+  },
+  spec: { podCIDR: '10.0.0.0/24', unschedulable: true, taints: [{ key: 'a', effect: 'NoSchedule' }] },
+  status: {
+    addresses: [{ type: 'InternalIP', address: '10.0.0.1' }],
+    capacity: { cpu: '4' },
+    conditions: [
+      { type: 'MemoryPressure', status: 'False', lastHeartbeatTime: 't1' },
+      { type: 'DiskPressure', status: 'False', lastHeartbeatTime: 't1', reason: 'x' },
+      { type: 'Ready', status: 'True', lastHeartbeatTime: 't1', lastTransitionTime: 't0', message: 'ok' },
+    ],
+    images: [{ names: ['app:1'], sizeBytes: 5 }],
+    nodeInfo: {
+      kubeletVersion: 'v1.36.3',
+      containerRuntimeVersion: 'containerd://2.2.0',
+      operatingSystem: 'linux',
+      architecture: 'arm64',
+      kernelVersion: '6.1',
+    },
+  },
+};
+
+describe('trimNode', () => {
+  it('keeps what is used and nothing else', () => {
+    expect(trimNode(FULL)).toEqual({
+      metadata: { name: 'n1', uid: 'u1', resourceVersion: '7', labels: { zone: 'a' } },
+      spec: { unschedulable: true, taints: [{ key: 'a', effect: 'NoSchedule' }] },
+      status: {
+        conditions: [
+          { type: 'DiskPressure', status: 'False', lastHeartbeatTime: 't1' },
+          { type: 'Ready', status: 'True', lastHeartbeatTime: 't1' },
+        ],
+        images: [{ names: ['app:1'], sizeBytes: 5 }],
+        nodeInfo: {
+          kubeletVersion: 'v1.36.3',
+          containerRuntimeVersion: 'containerd://2.2.0',
+          operatingSystem: 'linux',
+          architecture: 'arm64',
+        },
+      },
+    });
+  });
+
+  it.each<{ what: string; node: KubernetesObject }>([
+    { what: 'only a name', node: { metadata: { name: 'n1' } } },
+    { what: 'no spec', node: { metadata: { name: 'n1' }, status: {} } as KubernetesNode },
+  ])('reads a node with $what', ({ node }) => {
+    expect(trimNode(node)).toEqual({ metadata: { name: 'n1' }, spec: {}, status: { nodeInfo: {} } });
+  });
+
+  it('is the same when it is done twice, and holds on to nothing of the original', () => {
+    const original = structuredClone(FULL);
+    const trimmed = trimNode(original);
+    original.metadata.labels.zone = 'b';
+    expect(trimmed.metadata.labels).toEqual({ zone: 'a' });
+    expect(trimNode(trimmed)).toEqual(trimmed);
+  });
+});
+
+describe('nodeChanged', () => {
+  const at = (change: (node: typeof FULL) => void): KubernetesNode => {
+    const node = structuredClone(FULL);
+    change(node);
+    return trimNode(node);
+  };
+
+  it.each<{ what: string; change: (node: typeof FULL) => void; changed: boolean }>([
+    {
+      what: 'only beats',
+      change(node) {
+        node.metadata.resourceVersion = '8';
+        for (const condition of node.status.conditions) condition.lastHeartbeatTime = 't2';
+      },
+      changed: false,
+    },
+    {
+      what: 'changes what is not kept',
+      change(node) {
+        node.status.capacity.cpu = '8';
+      },
+      changed: false,
+    },
+    {
+      what: 'is no longer ready',
+      change(node) {
+        node.status.conditions = [{ type: 'Ready', status: 'Unknown', lastHeartbeatTime: 't1' }];
+      },
+      changed: true,
+    },
+    {
+      what: 'has another image',
+      change(node) {
+        node.status.images = [{ names: ['app:2'], sizeBytes: 5 }];
+      },
+      changed: true,
+    },
+    {
+      what: 'has another label',
+      change(node) {
+        node.metadata.labels.zone = 'b';
+      },
+      changed: true,
+    },
+    {
+      what: 'is no longer cordoned',
+      change(node) {
+        node.spec.unschedulable = false;
+      },
+      changed: true,
+    },
+    {
+      what: 'is another of the same name',
+      change(node) {
+        node.metadata.uid = 'u2';
+      },
+      changed: true,
+    },
+  ])('a node that $what: $changed', ({ change, changed }) => {
+    expect(nodeChanged(trimNode(FULL), at(change))).toBe(changed);
+  });
+});
+
+describe('presenceOnNode', () => {
+  const node: KubernetesNode = {
+    metadata: { name: 'n1' },
+    status: { images: [{ names: ['docker.io/library/app:1'], sizeBytes: 5 }] },
+  };
+
+  it.each<{ image: string; presence: string }>([
+    { image: 'docker.io/library/app:1', presence: 'present' },
+    { image: 'docker.io/library/app:10', presence: 'absent' },
+  ])('$image is $presence', ({ image, presence }) => {
+    expect(presenceOnNode(node, image)).toBe(presence);
+    expect(presenceOnNode(node, image), 'asked again').toBe(presence);
+  });
+
+  it('is not known of a node that lists nothing', () => {
+    expect(presenceOnNode({ metadata: {} }, 'docker.io/library/app:1')).toBe('unknown');
+  });
+
+  it.each(['app:1', 'docker.io/app:1', 'index.docker.io/library/app:1'])(
+    'finds %s, as the spec of a task by hand may call it',
+    (image) => {
+      expect(presenceOnNode(node, image)).toBe('present');
+    },
+  );
+});
+
+describe('eligibleNodes', () => {
+  function ready(name: string, change: Partial<KubernetesNode> = {}): KubernetesNode {
+    return {
+      metadata: { name },
+      status: {
+        conditions: [{ type: 'Ready', status: 'True' }],
+        nodeInfo: { kubeletVersion: 'v1.36.0', containerRuntimeVersion: 'containerd://2.1.0' },
+      },
+      ...change,
+    };
+  }
+  const fitsAll = () => undefined;
+  const many = Array.from({ length: 10 }, (_, index) => ready(`n${index}`));
+
+  it.each<{ maxNodes: string | undefined; of: number; names: string[] }>([
+    { maxNodes: undefined, of: 3, names: ['n0', 'n1', 'n2'] },
+    { maxNodes: '2', of: 3, names: ['n0', 'n1'] },
+    { maxNodes: '7', of: 3, names: ['n0', 'n1', 'n2'] },
+    { maxNodes: '10%', of: 3, names: ['n0'] },
+    { maxNodes: '50%', of: 3, names: ['n0', 'n1'] },
+    { maxNodes: '100%', of: 3, names: ['n0', 'n1', 'n2'] },
+    { maxNodes: '1%', of: 1, names: ['n0'] },
+  ])('of $of nodes, $maxNodes are $names, by name', ({ maxNodes, of, names }) => {
+    const { eligible, nothingEligible } = eligibleNodes(many.slice(0, of).reverse(), fitsAll, maxNodes);
+    expect(eligible.map((node) => node.metadata.name)).toEqual(names);
+    expect(nothingEligible).toBeUndefined();
+  });
+
+  it('counts a percentage of the nodes that are eligible, not of all', () => {
+    const fits = (node: KubernetesNode) => ((node.metadata.name ?? '') < 'n4' ? undefined : 'too far away');
+    expect(eligibleNodes(many, fits, '50%').eligible.map((node) => node.metadata.name)).toEqual(['n0', 'n1']);
+  });
+
+  it.each<{ what: string; nodes: KubernetesNode[]; why: string }>([
+    { what: 'there is none', nodes: [], why: 'no node is eligible' },
+    {
+      what: 'the only one does not fit',
+      nodes: [ready('misfit')],
+      why: 'no node is eligible: it is a misfit (1 node)',
+    },
+    {
+      what: 'one is not ready',
+      nodes: [ready('n1', { status: { conditions: [{ type: 'Ready', status: 'False' }] } })],
+      why: 'no node is eligible: node is not ready (1 node)',
+    },
+    {
+      what: 'one is too old to pull without running anything',
+      nodes: [
+        ready('n1', {
+          status: {
+            nodeInfo: { kubeletVersion: 'v1.30.0', containerRuntimeVersion: 'containerd://2.1.0' },
+          },
+        }),
+      ],
+      why: 'no node is eligible: kubelet v1.30.0 cannot mount image volumes (1.35 or newer needed) (1 node)',
+    },
+    {
+      what: 'they have several reasons: the most frequent first, and three of them',
+      nodes: [
+        ready('misfit'),
+        ready('a', { metadata: { name: 'a', deletionTimestamp: 't' } }),
+        ready('b', { metadata: { name: 'b', deletionTimestamp: 't' } }),
+        ready('c', { status: { conditions: [{ type: 'Ready', status: 'False' }] } }),
+        ready('d', { status: {} }),
+      ],
+      why: 'no node is eligible: node is being deleted (2 nodes), it is a misfit (1 node), node is not ready (1 node)',
+    },
+  ])('says why no node is eligible where $what', ({ nodes, why }) => {
+    const fits = (node: KubernetesNode) => (node.metadata.name === 'misfit' ? 'it is a misfit' : undefined);
+    expect(eligibleNodes(nodes, fits, '10%')).toEqual({ eligible: [], nothingEligible: why });
+  });
+
+  it('leaves the list that it is given in its order', () => {
+    const nodes = [ready('b'), ready('a')];
+    eligibleNodes(nodes, fitsAll, undefined);
+    expect(nodes.map((node) => node.metadata.name)).toEqual(['b', 'a']);
+  });
+});
