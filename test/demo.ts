@@ -88,9 +88,11 @@ async function demo(): Promise<void> {
     `apply to warm: ${warmAfter.toFixed(1)} s; the kubelets' own figure for the slowest pull: ${Math.max(...pulls).toFixed(1)} s`,
   );
   say(`IPS on top of the pull: ${(warmAfter - Math.max(...pulls)).toFixed(1)} s`);
-  for (const { name } of NODES) {
+  for (const { name, labels } of NODES) {
     const there = (await imagesOn(cluster, name)).includes(warmImage);
     say(`  ${name}: ${there ? 'has the image' : 'does not have it'} (asked containerd)`);
+    if (there !== (labels['pool'] === 'web'))
+      throw new Error(`${name} should ${there ? 'not ' : ''}have the image`);
   }
   const first = await podNames('warm');
   say('--- the scale-up, from 1 to 4 replicas');
@@ -99,7 +101,7 @@ async function demo(): Promise<void> {
   const story = await kubectl(cluster, ['--namespace', NAMESPACE, 'describe', 'deployment', 'warm']);
   console.log(`\n$ kubectl describe deployment warm\n${excerpt(story)}`);
   console.log(`\n$ kubectl get pwt\n${await kubectl(cluster, ['--namespace', NAMESPACE, 'get', 'pwt'])}`);
-  console.log('Pod created to Ready (s)   cold (pulls)   warm (prewarmed)');
+  console.log('Scale-up to Ready (s)      cold (pulls)   warm (prewarmed)');
   console.log(`  fastest                  ${cell(Math.min(...cold))}   ${cell(Math.min(...warm))}`);
   console.log(`  slowest                  ${cell(Math.max(...cold))}   ${cell(Math.max(...warm))}\n`);
   say('done');

@@ -10,7 +10,7 @@ import {
 } from './cluster.ts';
 import { kubeconfig } from './pki.ts';
 import { startDetached, waitFor } from './run.ts';
-import { enter } from './sandbox.ts';
+import { endInside, enter } from './sandbox.ts';
 
 const CONFIG = join(import.meta.dirname, 'config');
 /** bcrypt of the password in PRIVATE_CREDENTIALS, which opens nothing but a throw-away registry. */
@@ -48,15 +48,18 @@ export async function startComponents(cluster: Cluster, say: (line: string) => v
   for (const [index, node] of NODES.entries()) await startKubelet(cluster, pki, node, index);
 }
 
-/** Starts kwok, which plays any node with the annotation `kwok.x-k8s.io/node: fake`. Its pods never really pull. */
-export async function startKwok(cluster: Cluster): Promise<void> {
+/**
+ * Starts kwok, which plays any node with the annotation `kwok.x-k8s.io/node: fake`. Its pods never really pull. Gives
+ * what ends it.
+ */
+export async function startKwok(cluster: Cluster): Promise<() => Promise<void>> {
   const stages = await readdir(cluster.binaries.stages);
   const texts = await Promise.all(
     stages.map((name) => readFile(join(cluster.binaries.stages, name), 'utf8')),
   );
   const config = join(cluster.folder, 'kwok.yaml');
   await writeFile(config, texts.join('\n---\n'));
-  start(cluster, 'kwok', 'kwok', [
+  const pid = start(cluster, 'kwok', 'kwok', [
     ...['--kubeconfig', cluster.kubeconfigFile, '--config', config, '--manage-all-nodes=false'],
     ...[
       '--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake',
@@ -64,6 +67,7 @@ export async function startKwok(cluster: Cluster): Promise<void> {
       '40',
     ],
   ]);
+  return () => endInside(pid);
 }
 
 function start(
@@ -72,9 +76,13 @@ function start(
   program: string,
   args: string[],
   env?: NodeJS.ProcessEnv,
-): void {
+): number {
   const path = program.includes('/') ? program : cluster.binaries.path(program);
-  startDetached(...enter(cluster.sandbox, path, args), join(cluster.folder, 'logs', `${name}.log`), env);
+  return startDetached(
+    ...enter(cluster.sandbox, path, args),
+    join(cluster.folder, 'logs', `${name}.log`),
+    env,
+  );
 }
 
 function startApiServer(cluster: Cluster, pki: string): void {

@@ -81,6 +81,17 @@ export function enter(sandbox: Sandbox, program: string, args: string[]): [strin
   return ['nsenter', ['-t', String(sandbox.pid), '-m', '-n', '-p', '--', program, ...args]];
 }
 
+/** Ends a program that `enter` started: its process is the child of the nsenter with this id. */
+export async function endInside(pid: number): Promise<void> {
+  const child = childOf(pid);
+  const startTime = child && startTimeOf(child);
+  if (!child || !startTime) return;
+  process.kill(child, 'SIGKILL');
+  await waitFor('a process of the cluster to end', async () => startTimeOf(child) !== startTime, {
+    timeoutMs: 10_000,
+  });
+}
+
 export function isRunning(sandbox: Sandbox): boolean {
   return startTimeOf(sandbox.pid) === sandbox.startTime;
 }
@@ -117,7 +128,8 @@ async function removeTree(folder: string): Promise<void> {
 }
 
 function childOf(pid: number): number | undefined {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  const file = `/proc/${pid}/task/${pid}/children`;
+  const children = existsSync(file) ? readFileSync(file, 'utf8').trim() : '';
   return children ? Number(children.split(' ')[0]) : undefined;
 }
 

@@ -12,11 +12,12 @@ const SPEC = { nodeSelector: { pool: POOL } };
 
 let kit: Kit;
 let ips: Ips;
+let stopKwok: () => Promise<void>;
 
 beforeAll(async () => {
   kit = await createKit('fleet');
   ips = await startIps(kit.cluster);
-  await startKwok(kit.cluster);
+  stopKwok = await startKwok(kit.cluster);
   await kit.apply({
     apiVersion: 'v1',
     kind: 'List',
@@ -35,6 +36,7 @@ afterAll(async () => {
   await ips?.stop();
   await kit?.kubectl(['delete', 'nodes', '--selector', `pool=${POOL}`, '--wait=false']);
   await kit?.remove();
+  await stopKwok?.();
 });
 
 function fakeNode(index: number): object {
@@ -65,15 +67,30 @@ function fakeNode(index: number): object {
   };
 }
 
+function suspendedJob(name: string): object {
+  const spec = { restartPolicy: 'Never', containers: [{ name: 'c', image: 'registry.invalid/none:1' }] };
+  return {
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata: { name },
+    spec: { suspend: true, template: { spec } },
+  };
+}
+
 /** How many nodes each Job had that the API server has seen meanwhile. */
 async function jobSizesDuring(work: () => Promise<unknown>): Promise<number[]> {
   const watch = kit.watch('jobs', 'NAME:.metadata.name,NODES:.spec.completions');
+  const marker = unique('marker');
   try {
+    // Once the watch tells of this Job, it misses none that comes later.
+    await kit.apply(suspendedJob(marker));
+    await waitFor('the watch to begin', async () => watch.rows().some(([name]) => name === marker));
     await work();
   } finally {
     watch.stop();
   }
-  return [...new Map(watch.rows().map(([name, nodes]) => [name, Number(nodes)])).values()];
+  const rows = watch.rows().filter(([name]) => !name?.startsWith('marker-'));
+  return [...new Map(rows.map(([name, nodes]) => [name, Number(nodes)])).values()];
 }
 
 test('sixty nodes are warmed in batches, each node once, its pod pinned by the completion index', async () => {
@@ -97,11 +114,16 @@ test('sixty nodes are warmed in batches, each node once, its pod pinned by the c
 
 test('a node that joins is warmed alone', async () => {
   const processed = await ips.metric('ips_nodes_processed_total', 'result="warm"');
+  const [before] = await kit.tasks();
   await kit.apply(fakeNode(COUNT));
   await kit.status('deployment/fleet', /^Warm 61\/61 nodes$/, 60_000);
   expect(await ips.metric('ips_nodes_processed_total', 'result="warm"')).toBe(processed + 1);
   const [task] = await kit.tasks();
-  expect(task?.status).toMatchObject({ phase: 'Warm', round: 2, progress: '61/61' });
+  expect(task?.status).toMatchObject({
+    phase: 'Warm',
+    round: (before?.status?.round ?? 0) + 1,
+    progress: '61/61',
+  });
 });
 
 test('ips/max-nodes and ips/concurrent-pulls are kept', async () => {

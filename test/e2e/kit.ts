@@ -107,7 +107,7 @@ export async function createKit(prefix: string): Promise<Kit> {
       return found.flat();
     },
     async remove() {
-      await kubectl(cluster, ['delete', 'namespace', namespace, '--wait=false']);
+      await kubectl(cluster, ['delete', 'namespace', namespace, '--timeout=90s']);
     },
   };
 }

@@ -79,11 +79,17 @@ async function ownersOfTasks(): Promise<string[]> {
   );
 }
 
+async function phaseOf(name: string): Promise<string | undefined> {
+  const tasks = await kit.tasks();
+  return tasks.find((task) => task.metadata.ownerReferences?.[0]?.name === name)?.status?.phase;
+}
+
 /** A workload whose warmers are still at work: the image is large enough to catch them. */
 async function startLongPull(name: string): Promise<string> {
-  const image = await pushTestImage(kit.cluster, `${unique(name)}:1`, 300_000_000);
+  const image = await pushTestImage(kit.cluster, `${unique(name)}:1`, 500_000_000);
   await kit.apply(deployment(name, { annotations: PREWARM, replicas: 0, images: [image], spec: WEB_NODES }));
   await kit.status(`deployment/${name}`, /^Warming 0\/2/, 20_000);
+  expect(await phaseOf(name)).toBe('Warming');
   return image;
 }
 
@@ -121,6 +127,8 @@ test('deleting the workload removes its task and the open work, also while IPS i
 test('IPS killed in the middle of a round goes on after its restart, without a second Job', async () => {
   const image = await startLongPull('killed');
   await ips.kill();
+  // Nobody writes it now: it was caught in the middle.
+  expect(await phaseOf('killed')).toBe('Warming');
   ips = await startIps(kit.cluster, { webhookPort: ips.webhookPort });
   const annotations = await kit.status('deployment/killed', /^Warm 2\/2/);
   expect(await kit.nodesWith(image)).toEqual(['node-a', 'node-b']);
@@ -157,8 +165,10 @@ test('a changed image makes a new task, and the old one goes', async () => {
     deployment('rolling', { annotations: PREWARM, replicas: 0, images: [after], spec: WEB_NODES }),
   );
   await waitFor('the new image on both nodes', async () => (await kit.nodesWith(after)).length === 2);
-  const { 'ips/task': second } = await kit.status('deployment/rolling', /^Warm/);
-  expect(second).not.toBe(first);
+  await waitFor('the Deployment to be warm by another task', async () => {
+    const { 'ips/task': second } = await kit.status('deployment/rolling', /^Warm 2\/2/);
+    return second !== first;
+  });
   await waitFor(
     'the old task to go',
     async () => !(await kit.tasks()).some((task) => task.metadata.name === first),

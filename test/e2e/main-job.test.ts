@@ -85,7 +85,8 @@ describe('an annotated Deployment', () => {
   });
 
   test('with images that are there already makes no Job', async () => {
-    const image = await pushTestImage(kit.cluster, `${unique('shared')}:1`, 1_000_000);
+    // Large, because a node lists its 50 largest images only.
+    const image = await pushTestImage(kit.cluster, `${unique('shared')}:1`, 40_000_000);
     await kit.apply(
       deployment('first', { annotations: PREWARM, replicas: 0, images: [image], spec: WEB_NODES }),
     );

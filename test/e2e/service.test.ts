@@ -98,6 +98,10 @@ test('without the webhook configuration nothing is warmed and /readyz says why; 
     deployment('unready', { annotations: PREWARM, replicas: 0, images: [other], spec: WEB_NODES }),
   );
   ips = await startIps(kit.cluster, { webhook: false });
+  await waitFor('IPS to have tried twice', async () => {
+    const lines = (await ips?.logLines()) ?? [];
+    return lines.filter((line) => line['msg'] === 'CA not published, trying again').length >= 2;
+  });
   const unready = await fetch(`${ips.url}/readyz`);
   expect(unready.status).toBe(503);
   const { checks } = (await unready.json()) as { checks: { authority: string } };
@@ -107,7 +111,7 @@ test('without the webhook configuration nothing is warmed and /readyz says why; 
   await kit.status('deployment/unready', /^Warm 2\/2/);
 });
 
-test('with CERT_DIR its certificate is served, and a new one is taken without a restart while applies flow', async () => {
+test('with CERT_DIR its certificate is served, and a new one is taken without a restart', async () => {
   await ips?.stop();
   const directory = join(kit.cluster.folder, 'cert-dir');
   await mkdir(directory, { recursive: true });
