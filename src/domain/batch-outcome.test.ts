@@ -55,6 +55,8 @@ function podIn(state: ContainerStatus['state'], status: Pod['status'] = { phase:
   };
 }
 
+const PULLING = podIn({ waiting: { reason: 'ContainerCreating' } });
+
 function backingOff(message = ''): Pod {
   return podIn({ waiting: { reason: 'ImagePullBackOff', message } });
 }
@@ -91,7 +93,7 @@ describe('batchOutcomes', () => {
       evidence: { pod: { metadata: { uid: 'pod-uid' }, spec: { nodeName: 'n1' } } },
     },
     { what: 'has a pod that waits for its turn', evidence: { pod: podIn(undefined) } },
-    { what: 'is pulling', evidence: { pod: podIn({ waiting: { reason: 'ContainerCreating' } }) } },
+    { what: 'is pulling', evidence: { pod: PULLING } },
     {
       what: 'was cordoned meanwhile, which keeps no pinned pod from pulling',
       evidence: { node: () => ({ ...READY, spec: { unschedulable: true } }) },
@@ -116,9 +118,33 @@ describe('batchOutcomes', () => {
     },
     {
       what: 'has exactly its time-out behind it',
+      evidence: { pod: PULLING, nowMs: Date.parse(STARTED) + 30 * MINUTE },
+    },
+    {
+      what: 'has no pod for a minute and a half',
+      evidence: { nowMs: Date.parse(STARTED) + 90_000 },
+    },
+    {
+      what: 'has no pod for a moment, since one was refused',
+      evidence: { refusal: 'exceeded quota', nowMs: Date.parse(STARTED) + 15_000 },
+    },
+    {
+      what: 'has a pod at last, though one was refused',
+      evidence: { pod: PULLING, refusal: 'exceeded quota' },
+    },
+    {
+      what: 'has a pod in which a container of others has ended',
       evidence: {
-        pod: podIn({ waiting: { reason: 'ContainerCreating' } }),
-        nowMs: Date.parse(STARTED) + 30 * MINUTE,
+        pod: {
+          ...PULLING,
+          status: {
+            phase: 'Pending',
+            containerStatuses: [
+              { name: 'proxy', state: { terminated: { exitCode: 0 } } },
+              { name: 'warm', state: { waiting: { reason: 'ContainerCreating' } } },
+            ],
+          },
+        },
       },
     },
     {
@@ -198,7 +224,7 @@ describe('batchOutcomes', () => {
     {
       what: 'the node died while it pulled',
       evidence: {
-        pod: podIn({ waiting: { reason: 'ContainerCreating' } }),
+        pod: PULLING,
         node: () => ({ metadata: {}, status: { conditions: [{ type: 'Ready', status: 'Unknown' }] } }),
       },
       reason: 'node is not ready',
@@ -224,7 +250,7 @@ describe('batchOutcomes', () => {
     {
       what: 'the time is over',
       evidence: {
-        pod: podIn({ waiting: { reason: 'ContainerCreating' } }),
+        pod: PULLING,
         nowMs: Date.parse(STARTED) + 30 * MINUTE + 1,
       },
       reason: 'timed out',
@@ -232,15 +258,15 @@ describe('batchOutcomes', () => {
     },
     {
       what: 'the Job controller may not make its pod',
-      evidence: { nowMs: Date.parse(STARTED) + 16_000, refusal: 'exceeded quota: pods' },
-      reason: 'no warmer',
-      message: 'exceeded quota: pods',
+      evidence: { nowMs: Date.parse(STARTED) + 15_001, refusal: 'exceeded quota: pods' },
+      reason: 'no warmer: exceeded quota: pods',
+      message: '',
     },
     {
       what: 'there is no pod after a minute and a half, and nobody says why',
-      evidence: { nowMs: Date.parse(STARTED) + 91_000 },
-      reason: 'no warmer',
-      message: 'the Job controller made no pod for it',
+      evidence: { nowMs: Date.parse(STARTED) + 90_001 },
+      reason: 'no warmer: the Job controller made no pod for it',
+      message: '',
     },
     {
       what: 'the warmer cannot be started',

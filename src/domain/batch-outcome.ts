@@ -59,7 +59,7 @@ function problemAround(
   if (gone) return { reason: gone, message: '' };
   if (failed) return { reason: 'warmer failed', message: 'its pod is gone and its Job counts it as failed' };
   if (!pod && ageMs > (evidence.refusal ? REFUSED_MS : NO_POD_MS))
-    return { reason: 'no warmer', message: evidence.refusal ?? NO_POD };
+    return { reason: `no warmer: ${(evidence.refusal ?? NO_POD).slice(0, 200)}`, message: '' };
   if (ageMs <= evidence.timeoutMs) return undefined;
   return { reason: 'timed out', message: `not there after ${Math.round(evidence.timeoutMs / 1000)} s` };
 }

@@ -1,6 +1,7 @@
 import { expect } from 'vitest';
 import type { ImageFailure, NodeOutcome } from './batch-outcome.ts';
 import type { KubernetesNode } from './kubernetes.ts';
+import { nodeKey } from './node-set.ts';
 import type {
   OpenBatch,
   PrewarmTask,
@@ -104,7 +105,8 @@ export function simulateTask(
       batch.nodes.map((node) => ended.get(`${batch.jobName}/${node}`) ?? { state: 'running' }),
     ]);
     const nothingEligible = eligible.length === 0 ? 'no node is eligible' : undefined;
-    return { task, eligible, nothingEligible, presence, outcomes: new Map(outcomes), nowMs };
+    const known = new Set([...machines.values()].map((each) => nodeKey(each.object)));
+    return { task, eligible, known, nothingEligible, presence, outcomes: new Map(outcomes), nowMs };
   }
 
   function settle(progress: Progress): void {

@@ -593,6 +593,19 @@ describe('nodes that change under a batch', () => {
     expect(cold(sim.look())).toEqual(['n1']);
   });
 
+  it('a task does not grow with nodes that come and go', () => {
+    const sim = simulateTask({ images: [{ image: APP, pullPolicy: 'Always' }], nodes: ['n1'] });
+    sim.warmUp();
+    const length = JSON.stringify(sim.status().warmed).length;
+    for (const _ of Array(5)) {
+      sim.leave('n1');
+      sim.join('n1');
+      sim.warmUp();
+    }
+    sim.look();
+    expect(JSON.stringify(sim.status().warmed)).toHaveLength(length);
+  });
+
   it('a node that failed, left and came back is cold, not failed', () => {
     const sim = simulateTask({ images: [APP], nodes: ['n1', 'n2'] });
     sim.cut();

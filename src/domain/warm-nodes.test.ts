@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { KubernetesNode } from './kubernetes.ts';
+import { nodeKey } from './node-set.ts';
 import type { PrewarmTaskSpec } from './prewarm-task.ts';
 import type { PresenceOf } from './task-progress.ts';
 import { warmNodes } from './warm-nodes.ts';
@@ -199,6 +200,17 @@ describe('records', () => {
       { images: [0, 2], since: LATER },
       { images: [0, 1], since: LATER },
     ]);
+  });
+
+  it('leave out nodes that are no more', () => {
+    const warm = warmNodes(spec(), [], seen('unknown'));
+    warm.add(node('a'), [0], WARMED);
+    warm.add(node('b'), [0], WARMED);
+    warm.add(node('c'), [1], WARMED);
+    const known = new Set([nodeKey(node('a'))]);
+    expect(warm.records(known)).toEqual([{ images: [0], since: WARMED, nodes: nodeKey(node('a')) }]);
+    expect(warm.records()).toHaveLength(2);
+    expect(warm.records(new Set())).toEqual([]);
   });
 
   it('are the same whenever they are read and written, and say the same', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isConflict, isGone, isNotFound, KubeError } from './errors.ts';
+import { isConflict, isGone, isNotFound, isRefused, KubeError } from './errors.ts';
 
 const error = (status: number, reason = '') => new KubeError(status, reason, 'GET /x: no');
 
@@ -10,12 +10,21 @@ describe('a KubeError', () => {
     { what: '409, of an older version', error: error(409, 'Conflict'), is: ['conflict'] },
     { what: '410', error: error(410, 'Gone'), is: ['gone'] },
     { what: 'an ERROR in a watch that says Expired', error: error(0, 'Expired'), is: ['gone'] },
-    { what: '403', error: error(403, 'Forbidden'), is: [] },
+    { what: '403', error: error(403, 'Forbidden'), is: ['refused'] },
+    { what: '400', error: error(400, 'BadRequest'), is: ['refused'] },
+    { what: '422', error: error(422, 'Invalid'), is: ['refused'] },
+    { what: '429', error: error(429, 'TooManyRequests'), is: [] },
+    { what: '500', error: error(500, 'InternalError'), is: [] },
     { what: 'no answer', error: error(0, 'Unreachable'), is: [] },
     { what: 'another error with the same fields', error: { status: 404, reason: 'Expired' }, is: [] },
     { what: 'nothing', error: undefined, is: [] },
   ])('of $what is $is', ({ error: each, is }) => {
-    const answers = { 'not found': isNotFound(each), conflict: isConflict(each), gone: isGone(each) };
+    const answers = {
+      'not found': isNotFound(each),
+      conflict: isConflict(each),
+      gone: isGone(each),
+      refused: isRefused(each),
+    };
     expect(Object.entries(answers).flatMap(([name, yes]) => (yes ? name : []))).toEqual(is);
   });
 
