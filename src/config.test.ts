@@ -94,6 +94,33 @@ describe('readConfig', () => {
       },
     },
     {
+      what: 'takes names of one character, of two, and of as many as Kubernetes takes',
+      environment: {
+        K8S_NAMESPACE: 'n'.repeat(63),
+        WARMER_PRIORITY_CLASS: '9',
+        WEBHOOK_CONFIGURATION: 'a.9'.repeat(84),
+        WEBHOOK_HOSTS: 'localhost',
+        EXCLUDED_NAMESPACES: 'k9',
+      },
+      change: {
+        namespace: 'n'.repeat(63),
+        warmerPriorityClass: '9',
+        webhookConfiguration: 'a.9'.repeat(84),
+        webhookHosts: ['localhost'],
+        excludedNamespaces: ['n'.repeat(63), 'k9'],
+      },
+    },
+    {
+      what: 'takes a namespace of two characters, a digit first',
+      environment: { K8S_NAMESPACE: '9n', WEBHOOK_CONFIGURATION: 'i9', WEBHOOK_HOSTS: 'localhost' },
+      change: {
+        namespace: '9n',
+        webhookConfiguration: 'i9',
+        webhookHosts: ['localhost'],
+        excludedNamespaces: ['9n', 'kube-system'],
+      },
+    },
+    {
       what: 'knows a word for no PriorityClass',
       environment: { WARMER_PRIORITY_CLASS: 'none' },
       change: { warmerPriorityClass: '' },
@@ -134,6 +161,14 @@ describe('readConfig', () => {
     {
       environment: { K8S_NAMESPACE: 'my.tools' },
       error: 'K8S_NAMESPACE (--namespace): "my.tools" must be a name of lower-case letters, digits and -',
+    },
+    {
+      environment: { K8S_NAMESPACE: 'n'.repeat(64) },
+      error: expect.stringContaining('must be a name of lower-case letters, digits and -'),
+    },
+    {
+      environment: { WEBHOOK_CONFIGURATION: 'n'.repeat(254) },
+      error: expect.stringContaining('must be a name of lower-case letters, digits and -'),
     },
     {
       environment: { WARMER_PRIORITY_CLASS: '-low' },
@@ -177,7 +212,14 @@ describe('readConfig', () => {
   });
 
   it.each<{ what: string; args: string[]; error: RegExp }>([
-    { what: 'a flag that does not exist', args: ['--port=1'], error: /--port.*\(see --help\)$/ },
+    {
+      what: 'a flag that does not exist',
+      args: ['--port=1'],
+      error: /^--port is not a flag \(see --help\)$/,
+    },
+    { what: 'a short flag', args: ['-h'], error: /^-h is not a flag \(see --help\)$/ },
+    { what: 'a question with a value', args: ['--help=x'], error: /^--help takes no value \(see --help\)$/ },
+    { what: 'a flag with an empty value', args: ['--cert-dir='], error: /^--cert-dir needs a value/ },
     { what: 'a word that is no flag', args: ['serve'], error: /serve.*\(see --help\)$/ },
     {
       what: 'a flag that another one follows instead of its value',
@@ -207,6 +249,8 @@ it('the help names each flag with its variable and its default', () => {
   for (const flag of Object.keys(DEFAULTS).map((name) =>
     name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`),
   ))
+    expect(lines.filter((line) => line.startsWith(`  --${flag} `))).toHaveLength(1);
+  for (const flag of ['help', 'version'])
     expect(lines.filter((line) => line.startsWith(`  --${flag} `))).toHaveLength(1);
   expect(lines.find((line) => line.includes('--cert-dir'))).toMatch(/our own authority$/);
 });

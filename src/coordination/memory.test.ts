@@ -215,6 +215,15 @@ describe('pull tokens in memory', () => {
     expect(asked).toHaveLength(2);
   });
 
+  it('are not offered while none came back', async () => {
+    const { claim, asked } = tokens(10);
+    await claim('a', 0, 8);
+    await claim('b', 0, 5);
+    await claim('a', 8, 0);
+    await claim('a', 8, 4);
+    expect(asked).toEqual([]);
+  });
+
   it('are not offered to one that has gone', async () => {
     const { claim, release, asked } = tokens(5);
     await claim('a', 0, 5);

@@ -142,7 +142,7 @@ function readList(value: string, set: (items: string[]) => void): string | undef
 }
 
 /** As many, and as long, as the schema of PrewarmTask takes. */
-const MAX_NOTIFIERS = 20;
+export const MAX_NOTIFIERS = 20;
 const MAX_NOTIFIER_LENGTH = 63;
 
 function readNotifiers(value: string, settings: Settings): string | undefined {

@@ -269,6 +269,18 @@ describe('batchOutcomes', () => {
       message: '',
     },
     {
+      what: 'the warmer cannot be run',
+      evidence: { pod: podIn({ waiting: { reason: 'RunContainerError', message: 'exec format error' } }) },
+      reason: 'RunContainerError',
+      message: 'exec format error',
+    },
+    {
+      what: 'the warmer is not allowed',
+      evidence: { pod: podIn({ waiting: { reason: 'CreateContainerConfigError' } }) },
+      reason: 'CreateContainerConfigError',
+      message: '',
+    },
+    {
       what: 'the warmer cannot be started',
       evidence: { pod: podIn({ waiting: { reason: 'CreateContainerError', message: 'no such mount' } }) },
       reason: 'CreateContainerError',
@@ -440,6 +452,68 @@ describe('a warmer that cannot pull', () => {
     },
   ])('ends without Events that tell of each image where $what', ({ evidence, reason, message }) => {
     expect(outcome({ pod: backingOff(), events: [], ...evidence })).toEqual(failedAlike(reason, message));
+  });
+
+  describe('of which no Events come', () => {
+    const appFailed = `Back-off pulling image "${APP}": ErrImagePull: ${APP}: not found`;
+    const workerFailed = `Back-off pulling image "${WORKER}": ErrImagePull: not found`;
+    const afterMs = (ms: number) => ({ nowMs: Date.parse(STARTED) + ms });
+
+    it.each<{ what: string; message: string; events: Event[]; warm: number[]; failed: string[] }>([
+      {
+        what: 'the image that its status names',
+        message: appFailed,
+        events: [],
+        warm: [],
+        failed: [`${APP}: not found, hopeless`],
+      },
+      {
+        what: 'the image that its status names, beside what is known of others',
+        message: appFailed,
+        events: [pulled(BASE)],
+        warm: [1],
+        failed: [`${APP}: not found, hopeless`],
+      },
+      {
+        what: 'what the Events say of it, which is more than its status does',
+        message: appFailed,
+        events: [event('Failed', `Failed to pull image "${APP}": 429 Too Many Requests`)],
+        warm: [],
+        failed: [`${APP}: rate limited, may pass`],
+      },
+      {
+        what: 'the worker image, where its status names that',
+        message: workerFailed,
+        events: [pulled(APP)],
+        warm: [0],
+        failed: [`${WORKER}: not found, may pass`],
+      },
+    ])('ends after a minute with $what', ({ message, events, warm, failed }) => {
+      const ended = outcome({ pod: backingOff(message), events, ...afterMs(60_001) });
+      expect(ended).toMatchObject({ state: 'ended', warm });
+      expect(failuresOf(ended)).toEqual(failed);
+    });
+
+    it.each<{ what: string; message: string; ms: number }>([
+      { what: 'before a minute is over', message: appFailed, ms: 60_000 },
+      { what: 'where its status names no image', message: 'back-off', ms: 120_000 },
+    ])('is running $what', ({ message, ms }) => {
+      expect(outcome({ pod: backingOff(message), events: [], ...afterMs(ms) })).toEqual(RUNNING);
+    });
+
+    it('blames nobody where one of its images is named whose Event is on its way', () => {
+      const folded = event(
+        'Pulled',
+        `(combined from similar events): Successfully pulled image "${BASE}" in 1s`,
+      );
+      expect(outcome({ pod: backingOff(appFailed), events: [folded], ...afterMs(5_000) })).toEqual(RUNNING);
+    });
+
+    it('ends at once where the kubelet folded some of them', () => {
+      const folded = event('Pulled', '(combined from similar events): Successfully pulled image "x" in 1s');
+      const ended = outcome({ pod: backingOff(), events: [folded, notFound(BASE)], ...afterMs(5_000) });
+      expect(failuresOf(ended)).toEqual([`${BASE}: not found, hopeless`]);
+    });
   });
 
   it('ends with an invalid name, of which the kubelet tells in an Event of another kind', () => {

@@ -88,6 +88,12 @@ describe('taskSpec', () => {
   });
 });
 
+it('taskSpec names no more notifiers than the PrewarmTask schema takes, however many owners there are', () => {
+  const team = (from: number) => Array.from({ length: 15 }, (_, index) => `team-${from + index}`);
+  const { notifiers = [] } = taskSpec([plan({ notify: team(10) }), plan({ notify: team(30) })]);
+  expect(notifiers).toHaveLength(20);
+});
+
 describe('newTask', () => {
   it('is named by its fingerprint, in the namespace of its owners', () => {
     const owners = [{ apiVersion: 'apps/v1', kind: 'Deployment', name: 'web', uid: 'u1' }];

@@ -1,4 +1,4 @@
-import { OUTPUT } from './annotations.ts';
+import { MAX_NOTIFIERS, OUTPUT } from './annotations.ts';
 import { taskName } from './fingerprint.ts';
 import type { OwnerReference } from './kubernetes.ts';
 import {
@@ -17,7 +17,9 @@ export function taskSpec(plans: [PrewarmPlan, ...PrewarmPlan[]]): PrewarmTaskSpe
   const { settings, pull } = oldest;
   const set = plans.some((plan) => plan.settings.priority !== undefined);
   const priority = Math.max(...plans.map((plan) => plan.settings.priority ?? DEFAULTS.priority));
-  const notifiers = [...new Set(plans.flatMap((plan) => plan.settings.notify))].sort();
+  const notifiers = [...new Set(plans.flatMap((plan) => plan.settings.notify))]
+    .sort()
+    .slice(0, MAX_NOTIFIERS);
   const retry = {
     ...(settings.retryLimit === undefined ? {} : { limit: settings.retryLimit }),
     ...(settings.retryStrategy ? { strategy: settings.retryStrategy } : {}),

@@ -44,6 +44,7 @@ const NOTHING: PodSpec = {};
 /** As many, and as long, as the schema of PrewarmTask takes. */
 const MAX_IMAGES = 100;
 const MAX_IMAGE_LENGTH = 512;
+const MAX_PULL_SECRETS = 20;
 
 export function isWorkloadKind(kind: unknown): kind is WorkloadKind {
   return kind === 'Deployment' || kind === 'Pod';
@@ -101,7 +102,9 @@ export function planOf(workload: Workload): PrewarmPlan {
   const { settings, warnings } = parseSettings(workload.metadata.annotations, workload.template.annotations);
   const images = collectImages(spec, settings, warnings);
   const pull: PullIdentity = {
-    imagePullSecrets: (spec.imagePullSecrets ?? []).flatMap((secret) => secret.name ?? []),
+    imagePullSecrets: (spec.imagePullSecrets ?? [])
+      .flatMap((secret) => secret.name ?? [])
+      .slice(0, MAX_PULL_SECRETS),
     ...(spec.serviceAccountName ? { serviceAccountName: spec.serviceAccountName } : {}),
     ...(spec.runtimeClassName ? { runtimeClassName: spec.runtimeClassName } : {}),
   };
