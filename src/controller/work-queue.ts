@@ -9,7 +9,7 @@ export type WorkQueue = {
   resume(): void;
   /** Takes no new work and waits for what is under way. */
   stop(): Promise<void>;
-  /** How many keys wait or are under way. */
+  /** How many keys are ready or under way; those that wait for their time do not count. */
   size(): number;
 };
 

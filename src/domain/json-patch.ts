@@ -1,6 +1,6 @@
 /** RFC 6902, as far as IPS uses it. */
 export type JsonPatchOperation =
-  | { op: 'add' | 'replace' | 'test'; path: string; value: unknown }
+  | { op: 'add' | 'test'; path: string; value: unknown }
   | { op: 'remove'; path: string };
 
 /** A path from its parts; `/` and `~` in a part are escaped (RFC 6901). */

@@ -9,12 +9,10 @@ export type OwnerReference = {
   name: string;
   uid: string;
   controller?: boolean;
-  blockOwnerDeletion?: boolean;
 };
 
 export type ObjectMeta = {
   name?: string;
-  generateName?: string;
   namespace?: string;
   uid?: string;
   resourceVersion?: string;
@@ -109,7 +107,6 @@ export type Pod = KubernetesObject & {
     reason?: string;
     message?: string;
     containerStatuses?: ContainerStatus[];
-    initContainerStatuses?: ContainerStatus[];
   };
 };
 

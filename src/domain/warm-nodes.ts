@@ -5,6 +5,7 @@ import type { PresenceOf } from './task-progress.ts';
 
 /** Which images are on which nodes, from the nodes' status and from the task's own record where that proves nothing. */
 export type WarmNodes = {
+  /** Whether the node has the image; what its status meanwhile proves, either way, leaves the record. */
   has(node: KubernetesNode, image: number): boolean;
   /** Notes that a batch brought these images to a node. */
   add(node: KubernetesNode, images: number[], since: string): void;
