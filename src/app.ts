@@ -57,7 +57,7 @@ export async function startApp(config: Config, version: string, log: Logger): Pr
     listen(admission, config.webhookPort),
     listen(api, config.serverPort),
   ]);
-  log.info({ version, webhook, http, namespace: config.namespace }, 'listening');
+  log.info({ webhook, http, namespace: config.namespace }, 'listening');
   // Without the webhook, warmers would not be pinned to their nodes: no work before it can be called.
   const started = authority.start().then(() => controller.start());
   started.catch((error: unknown) => log.error({ err: error }, 'the controller did not start'));

@@ -1,3 +1,5 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseImageReference } from './domain/image-reference.ts';
 
@@ -103,7 +105,10 @@ const OPTIONS = {
   },
 } as const satisfies Record<keyof Config, Option>;
 
-export type Command = { run: 'serve'; config: Config } | { run: 'help' | 'version' };
+export type Command =
+  | { run: 'serve'; config: Config }
+  | { run: 'uninstall'; kubeconfig: string; dryRun: boolean }
+  | { run: 'help' | 'version' };
 
 export type ConfigResult = { ok: true; command: Command } | { ok: false; errors: string[] };
 
@@ -111,6 +116,7 @@ const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'];
 
 /** Reads the command line and the environment; either everything is right, or every mistake is told at once. */
 export function readConfig(args: string[], environment: NodeJS.ProcessEnv): ConfigResult {
+  if (args[0] === 'uninstall') return readUninstall(args.slice(1), environment);
   const errors: string[] = [];
   const flags = readFlags(args, errors);
   if (flags['help']) return { ok: true, command: { run: 'help' } };
@@ -171,6 +177,24 @@ export function readConfig(args: string[], environment: NodeJS.ProcessEnv): Conf
   return errors.length > 0 ? { ok: false, errors } : { ok: true, command: { run: 'serve', config } };
 }
 
+function readUninstall(args: string[], environment: NodeJS.ProcessEnv): ConfigResult {
+  try {
+    const { values } = parseArgs({
+      args,
+      options: {
+        kubeconfig: { type: 'string' },
+        'dry-run': { type: 'boolean', default: false },
+        help: { type: 'boolean' },
+      },
+    });
+    if (values.help) return { ok: true, command: { run: 'help' } };
+    const kubeconfig = values.kubeconfig || environment['KUBECONFIG'] || join(homedir(), '.kube/config');
+    return { ok: true, command: { run: 'uninstall', kubeconfig, dryRun: values['dry-run'] } };
+  } catch (error) {
+    return { ok: false, errors: [error instanceof Error ? error.message : String(error)] };
+  }
+}
+
 function readFlags(args: string[], errors: string[]): Record<string, string | boolean | undefined> {
   const strings = Object.values(OPTIONS).map(({ flag }) => [flag, { type: 'string' as const }] as const);
   const booleans = ['help', 'version'].map((flag) => [flag, { type: 'boolean' as const }] as const);
@@ -206,6 +230,8 @@ export function helpText(): string {
     'ips: warms container images on Kubernetes nodes before pods need them',
     '',
     'usage: ips [FLAGS]     runs admission and the controller; flags go before environment variables',
+    '       ips uninstall [--kubeconfig FILE] [--dry-run]',
+    '                       takes IPS, and all that it wrote, out of a cluster',
     '',
     ...lines,
     `  ${'--version'.padEnd(32)}${''.padEnd(24)}prints the version`,

@@ -1,6 +1,7 @@
 import { pino } from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
 import { startApp } from './app.ts';
+import { uninstall } from './cli/uninstall.ts';
 import { helpText, readConfig } from './config.ts';
 
 const { version } = packageJson;
@@ -17,6 +18,14 @@ switch (result.command.run) {
   case 'version':
     console.log(version);
     break;
+  case 'uninstall': {
+    const { kubeconfig, dryRun } = result.command;
+    await uninstall({ kubeconfig, dryRun, say: console.log }).catch((error: unknown) => {
+      console.error(`ips: ${error instanceof Error ? error.message : error}`);
+      process.exit(1);
+    });
+    break;
+  }
   case 'serve': {
     const log = pino({ level: result.command.config.logLevel, base: { version } });
     const app = await startApp(result.command.config, version, log).catch((error: unknown) => {
