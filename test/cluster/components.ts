@@ -101,6 +101,8 @@ function startApiServer(cluster: Cluster, pki: string): void {
       SERVICE_CIDR,
     ],
     ...['--authorization-mode', 'Node,RBAC', '--cert-dir', join(cluster.folder, 'apiserver')],
+    ...['--audit-policy-file', join(CONFIG, 'audit.yaml')],
+    ...['--audit-log-path', join(cluster.folder, 'logs/audit.log'), '--audit-log-mode', 'blocking'],
   ]);
 }
 

@@ -12,6 +12,9 @@ import { waitFor } from '../cluster/run.ts';
 const ROOT = join(import.meta.dirname, '../..');
 const BASE = join(ROOT, 'deploy/base');
 
+/** The value of a metric, 0 where it has none; `labels` as Prometheus writes them: `result="created"`. */
+export type Metric = (name: string, labels?: string) => Promise<number>;
+
 /** IPS as a process beside the cluster, with the rights of its own service account and no others. */
 export type Ips = {
   /** Of health and metrics. */
@@ -22,8 +25,7 @@ export type Ips = {
   stop(): Promise<number | null>;
   /** SIGKILL. */
   kill(): Promise<void>;
-  /** The value of a metric, 0 where it has none; `labels` as Prometheus writes them: `result="created"`. */
-  metric(name: string, labels?: string): Promise<number>;
+  metric: Metric;
   logLines(): Promise<Record<string, unknown>[]>;
 };
 
@@ -120,7 +122,7 @@ export async function startIps(cluster: Cluster, options: StartOptions = {}): Pr
       child.kill('SIGKILL');
       await ended(child);
     },
-    metric: (name, labels) => readMetric(url, name, labels),
+    metric: async (name, labels) => readMetric(await (await fetch(`${url}/metrics`)).text(), name, labels),
     async logLines() {
       const lines = (await readFile(logFile, 'utf8')).split('\n').filter((line) => line.startsWith('{'));
       return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
@@ -152,8 +154,7 @@ async function firstListening(
   throw new Error(`IPS ended before it listened:\n${await readFile(logFile, 'utf8')}`);
 }
 
-async function readMetric(url: string, name: string, labels?: string): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`)).text();
+export function readMetric(text: string, name: string, labels?: string): number {
   const wanted = labels ? `${name}{${labels}} ` : `${name} `;
   const line = text.split('\n').find((each) => each.startsWith(wanted));
   return line ? Number(line.slice(wanted.length)) : 0;

@@ -1,0 +1,134 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
+import { type Cluster, kubectl, pushTestImage, startCluster, stopCluster } from '../cluster/cluster.ts';
+import { pushIpsImage } from '../cluster/image.ts';
+import { runBoth, waitFor } from '../cluster/run.ts';
+import { everything, failOpenCount, installAsPods, metricOfPods } from './installed.ts';
+import { createKit, deployment, type Kit, PREWARM, unique, WEB_NODES } from './kit.ts';
+import { mainJob } from './main-job.suite.ts';
+
+/** A cluster of its own: here IPS comes and goes, and everything else on the cluster must be as it was. */
+let cluster: Cluster;
+let image: string;
+let kit: Kit;
+let before: string[];
+
+beforeAll(async () => {
+  cluster = await startCluster({ name: `installed-${process.pid}`, lifeline: true, say: console.error });
+  image = await pushIpsImage(cluster);
+  kit = await createKit('installed', cluster);
+  before = await everything(cluster);
+  await installAsPods(cluster, image);
+}, 240_000);
+
+afterAll(async () => {
+  if (cluster) await stopCluster(cluster);
+});
+
+describe('IPS in pods of its own image', () => {
+  test('runs without root, without a shell and without a writable file', async () => {
+    const { items } = JSON.parse(await kubectl(cluster, ['-n', 'ips-system', 'get', 'pods', '-o', 'json']));
+    expect(items).toHaveLength(1);
+    const [pod] = items as [{ metadata: { name: string }; spec: { containers: object[] } }];
+    expect(pod.spec.containers).toEqual([
+      expect.objectContaining({
+        securityContext: {
+          allowPrivilegeEscalation: false,
+          readOnlyRootFilesystem: true,
+          capabilities: { drop: ['ALL'] },
+        },
+      }),
+    ]);
+    const shell = kubectl(cluster, [
+      '-n',
+      'ips-system',
+      'exec',
+      pod.metadata.name,
+      '--',
+      '/bin/sh',
+      '-c',
+      'true',
+    ]);
+    await expect(shell).rejects.toThrow(/no such file or directory/);
+  });
+
+  mainJob(() => ({ kit, metric: metricOfPods(cluster) }));
+
+  test('is under 200 MB on the node', async () => {
+    type Listing = { items: { status: { images?: { names: string[]; sizeBytes: number }[] } }[] };
+    const listed = await waitFor(
+      'a node to report the image',
+      async () => {
+        const { items } = JSON.parse(await kubectl(cluster, ['get', 'nodes', '-o', 'json'])) as Listing;
+        return items.flatMap(({ status }) => status.images ?? []).find(({ names }) => names.includes(image));
+      },
+      { timeoutMs: 90_000, everyMs: 1000 },
+    );
+    expect(listed.sizeBytes).toBeLessThan(200_000_000);
+  });
+
+  test('is replaced while applies flow, and misses none of them', async () => {
+    const stop = new AbortController();
+    const applied: string[] = [];
+    const applies = (async () => {
+      while (!stop.signal.aborted) {
+        const name = unique('flow');
+        await kit.apply(
+          deployment(name, { annotations: PREWARM, replicas: 0, images: ['127.0.0.1:5000/pause:3.10'] }),
+        );
+        applied.push(name);
+      }
+    })();
+    await kubectl(cluster, ['-n', 'ips-system', 'rollout', 'restart', 'deployment/ips']);
+    await kubectl(cluster, ['-n', 'ips-system', 'rollout', 'status', 'deployment/ips', '--timeout=120s']);
+    await waitFor('the old pod to go', async () => {
+      const pods = await kubectl(cluster, ['-n', 'ips-system', 'get', 'pods', '-o', 'name']);
+      return pods.trim().split('\n').length === 1;
+    });
+    stop.abort();
+    await applies;
+    expect(applied.length).toBeGreaterThan(5);
+    // The controller would put a missing label there later; that admission did not is told by its log of such cases.
+    const log = await kubectl(cluster, ['-n', 'ips-system', 'logs', '--selector=app=ips', '--tail=-1']);
+    expect(log).not.toContain('admission did not see it');
+    expect(await failOpenCount(cluster)).toBe(0);
+  });
+});
+
+describe('ips uninstall', () => {
+  const uninstall = (args: string[]) =>
+    runBoth(process.execPath, [join(import.meta.dirname, '../../src/main.ts'), 'uninstall', ...args], {
+      env: { PATH: process.env['PATH'] ?? '', KUBECONFIG: cluster.kubeconfigFile },
+    });
+
+  test('tells with --dry-run what it would take away, and takes nothing', async () => {
+    const { stdout } = await uninstall(['--dry-run']);
+    expect(stdout).toContain('mutatingwebhookconfigurations/ips would be removed');
+    expect(stdout.split('\n')[0]).toContain('mutatingwebhookconfigurations/ips');
+    await kubectl(cluster, ['get', 'mutatingwebhookconfiguration', 'ips']);
+  });
+
+  test('takes the webhook away first, ends what is under way, and leaves nothing', async () => {
+    const large = await pushTestImage(cluster, `${unique('large')}:1`, 300_000_000);
+    await kit.apply(deployment('open', { annotations: PREWARM, images: [large], spec: WEB_NODES }));
+    await kit.status('deployment/open', /^Warming/);
+    const { stdout } = await uninstall([]);
+    expect(stdout.split('\n')[0]).toBe('mutatingwebhookconfigurations/ips removed');
+
+    const open = await kit.get<KubernetesObject>('deployment', 'open');
+    expect(open.metadata.labels).toBeUndefined();
+    expect(Object.keys(open.metadata.annotations ?? {}).filter((name) => name.startsWith('ips/'))).toEqual([
+      'ips/prewarm',
+    ]);
+    await kubectl(cluster, ['delete', 'namespace', kit.namespace, '--timeout=90s']);
+    // What the API server makes of a custom resource by itself goes a moment later.
+    await waitFor('everything to be as it was', async () => {
+      const left = (await everything(cluster)).filter((each) => !before.includes(each));
+      if (left.length > 0) throw new Error(`left: ${left.join('; ')}`);
+      return true;
+    });
+
+    expect((await uninstall([])).stdout).toBe('nothing of IPS is in this cluster\n');
+  });
+});
