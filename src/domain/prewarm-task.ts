@@ -86,9 +86,11 @@ export type PrewarmTaskStatus = {
 
 export type PrewarmTask = KubernetesObject & { spec: PrewarmTaskSpec; status?: PrewarmTaskStatus };
 
+/** Those of the schema in deploy/base/crd.yaml. */
 export const DEFAULTS = {
   priority: 5,
   retryLimit: 3,
+  retryStrategy: 'exponential',
   retryDelaySeconds: 10,
   timeoutSeconds: 1800,
   ttlSecondsAfterFinished: 3600,

@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { PrewarmTaskSpec, PrewarmTaskStatus } from './prewarm-task.ts';
+import { parse } from 'yaml';
+import { DEFAULTS, type PrewarmTaskSpec, type PrewarmTaskStatus } from './prewarm-task.ts';
 import { newTask, outputChanges, ownerReference, taskSpec } from './task-spec.ts';
 import type { PrewarmPlan, Workload } from './workload.ts';
 
@@ -19,11 +22,14 @@ const BARE = {
   fingerprint: 'f'.repeat(32),
   images: [{ image: 'docker.io/library/app:1', pullPolicy: 'IfNotPresent' }],
   nodeRequirements: { nodeSelector: { disk: 'ssd' } },
+  priority: 5,
+  timeoutSeconds: 1800,
+  retry: { limit: 3, strategy: 'exponential', delaySeconds: 10 },
 };
 
 describe('taskSpec', () => {
   it.each<{ what: string; plans: [PrewarmPlan, ...PrewarmPlan[]]; spec: Partial<PrewarmTaskSpec> }>([
-    { what: 'says nothing that nobody asked for', plans: [plan()], spec: {} },
+    { what: 'writes the defaults of the schema where nobody asked for anything', plans: [plan()], spec: {} },
     {
       what: 'says all that somebody asked for',
       plans: [
@@ -48,7 +54,7 @@ describe('taskSpec', () => {
         priority: 7,
         concurrentPulls: 5,
         timeoutSeconds: 60,
-        retry: { limit: 2, strategy: 'linear' },
+        retry: { limit: 2, strategy: 'linear', delaySeconds: 10 },
         notifiers: ['a', 'b'],
       },
     },
@@ -56,12 +62,12 @@ describe('taskSpec', () => {
     {
       what: 'takes no retry for an answer',
       plans: [plan({ retryLimit: 0 })],
-      spec: { retry: { limit: 0 } },
+      spec: { retry: { limit: 0, strategy: 'exponential', delaySeconds: 10 } },
     },
     {
       what: 'takes a strategy alone',
-      plans: [plan({ retryStrategy: 'exponential' })],
-      spec: { retry: { strategy: 'exponential' } },
+      plans: [plan({ retryStrategy: 'linear' })],
+      spec: { retry: { limit: 3, strategy: 'linear', delaySeconds: 10 } },
     },
     {
       what: 'takes the highest priority, all notifiers once, and the rest from the oldest',
@@ -82,10 +88,25 @@ describe('taskSpec', () => {
   });
 
   it('does not push an owner that set no priority, and so has 5, behind because of one that set less', () => {
-    expect(taskSpec([plan(), plan({ priority: 2 })]).priority ?? 5).toBe(5);
-    expect(taskSpec([plan({ priority: 2 }), plan()]).priority ?? 5).toBe(5);
+    expect(taskSpec([plan(), plan({ priority: 2 })]).priority).toBe(5);
+    expect(taskSpec([plan({ priority: 2 }), plan()]).priority).toBe(5);
     expect(taskSpec([plan({ priority: 2 })]).priority).toBe(2);
   });
+});
+
+it('the schema has the defaults by which IPS goes', () => {
+  const file = join(import.meta.dirname, '../../deploy/base/crd.yaml');
+  const crd = parse(readFileSync(file, 'utf8'));
+  const { priority, timeoutSeconds, ttlSecondsAfterFinished, retry } =
+    crd.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties;
+  expect({
+    priority: priority.default,
+    retryLimit: retry.properties.limit.default,
+    retryStrategy: retry.properties.strategy.default,
+    retryDelaySeconds: retry.properties.delaySeconds.default,
+    timeoutSeconds: timeoutSeconds.default,
+    ttlSecondsAfterFinished: ttlSecondsAfterFinished.default,
+  }).toEqual(DEFAULTS);
 });
 
 it('taskSpec names no more notifiers than the PrewarmTask schema takes, however many owners there are', () => {

@@ -15,15 +15,10 @@ import type { PrewarmPlan, Workload } from './workload.ts';
 export function taskSpec(plans: [PrewarmPlan, ...PrewarmPlan[]]): PrewarmTaskSpec {
   const [oldest] = plans;
   const { settings, pull } = oldest;
-  const set = plans.some((plan) => plan.settings.priority !== undefined);
   const priority = Math.max(...plans.map((plan) => plan.settings.priority ?? DEFAULTS.priority));
   const notifiers = [...new Set(plans.flatMap((plan) => plan.settings.notify))]
     .sort()
     .slice(0, MAX_NOTIFIERS);
-  const retry = {
-    ...(settings.retryLimit === undefined ? {} : { limit: settings.retryLimit }),
-    ...(settings.retryStrategy ? { strategy: settings.retryStrategy } : {}),
-  };
   return {
     fingerprint: oldest.fingerprint,
     images: oldest.images,
@@ -32,10 +27,15 @@ export function taskSpec(plans: [PrewarmPlan, ...PrewarmPlan[]]): PrewarmTaskSpe
     ...(pull.serviceAccountName ? { serviceAccountName: pull.serviceAccountName } : {}),
     ...(pull.runtimeClassName ? { runtimeClassName: pull.runtimeClassName } : {}),
     ...(settings.maxNodes ? { maxNodes: settings.maxNodes } : {}),
-    ...(set ? { priority } : {}),
+    // In full, as the schema's defaults would make it: what differs from it was changed by somebody.
+    priority,
     ...(settings.concurrentPulls ? { concurrentPulls: settings.concurrentPulls } : {}),
-    ...(settings.timeoutSeconds ? { timeoutSeconds: settings.timeoutSeconds } : {}),
-    ...(Object.keys(retry).length > 0 ? { retry } : {}),
+    timeoutSeconds: settings.timeoutSeconds ?? DEFAULTS.timeoutSeconds,
+    retry: {
+      limit: settings.retryLimit ?? DEFAULTS.retryLimit,
+      strategy: settings.retryStrategy ?? DEFAULTS.retryStrategy,
+      delaySeconds: DEFAULTS.retryDelaySeconds,
+    },
     ...(notifiers.length > 0 ? { notifiers } : {}),
   };
 }
