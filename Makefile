@@ -10,13 +10,13 @@ export IPS_TEST_KUBECONFIG := $(KUBECONFIG)
 endif
 unexport KUBECONFIG
 
-.PHONY: help setup setup-cluster demo test test-unit test-e2e lint format cluster-up cluster-down presubmit
+.PHONY: help setup setup-cluster demo test test-unit test-e2e lint format cluster-up cluster-down undeploy presubmit
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  CLUSTER=name      of cluster-up and cluster-down; CLUSTER=--all ends every cluster, crashed ones too"
-	@echo "  KUBECONFIG=file   demo and test-e2e use this running cluster (one from cluster-up) instead of their own"
+	@echo "  KUBECONFIG=file   of undeploy; demo and test-e2e use this running cluster (one from cluster-up) too"
 	@echo "  KUBEBUILDER_ASSETS, IPS_CACHE_DIR: control-plane binaries to prefer; where builds are kept"
 
 setup: ## Get Node 24 where it is missing, and the npm packages
@@ -51,5 +51,9 @@ cluster-up: setup-cluster ## Start a real cluster that stays, and print its kube
 
 cluster-down: setup ## End that cluster and all it left
 	@node test/cluster/cli.ts down $(CLUSTER)
+
+undeploy: setup ## Take IPS out of the cluster of KUBECONFIG=file, with all that it wrote on workloads
+	@[ -n '$(IPS_TEST_KUBECONFIG)' ] || { echo 'Say which cluster: make undeploy KUBECONFIG=file' >&2; exit 2; }
+	@node src/main.ts uninstall --kubeconfig '$(IPS_TEST_KUBECONFIG)'
 
 presubmit: lint test ## What a change has to pass

@@ -5,6 +5,9 @@ for folder in /run /var/log; do mount -t tmpfs tmpfs "$folder"; done
 mkdir -p /var/lib/cni
 mount -t tmpfs tmpfs /var/lib/cni
 ip link set lo up
+# Machine-wide, and by default enough for four clusters: with fewer than they need, kubelets do not start.
+limit=/proc/sys/fs/inotify/max_user_instances
+[ "$(cat $limit)" -ge 1024 ] || echo 1024 >$limit || true
 # Pods reach each other, the API server and Services through this namespace.
 echo 1 >/proc/sys/net/ipv4/ip_forward
 touch "$1/ready"

@@ -4,7 +4,15 @@ import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import { type Cluster, kubectl, pushTestImage, startCluster, stopCluster } from '../cluster/cluster.ts';
 import { pushIpsImage } from '../cluster/image.ts';
 import { runBoth, waitFor } from '../cluster/run.ts';
-import { everything, failOpenCount, installAsPods, metricOfPods } from './installed.ts';
+import {
+  auditOf,
+  everything,
+  failOpenCount,
+  grantedRules,
+  installAsPods,
+  metricOfPods,
+  usesOf,
+} from './installed.ts';
 import { createKit, deployment, type Kit, PREWARM, unique, WEB_NODES } from './kit.ts';
 import { mainJob } from './main-job.suite.ts';
 
@@ -94,6 +102,48 @@ describe('IPS in pods of its own image', () => {
     expect(log).not.toContain('admission did not see it');
     expect(await failOpenCount(cluster)).toBe(0);
   });
+});
+
+describe("IPS's own account", () => {
+  test('is allowed what IPS does and nothing else', async () => {
+    const rules = await grantedRules(cluster);
+    expect(JSON.stringify(rules)).not.toContain('*');
+    const secrets = rules.filter(({ resources }) => resources?.includes('secrets'));
+    expect(secrets.map(({ resourceNames }) => resourceNames)).toEqual([['ips-certificates']]);
+
+    await doEverything();
+    const granted = usesOf(rules);
+    await waitFor('every right to be used', async () => {
+      const { used } = await auditOf(cluster);
+      const unused = granted.filter((each) => !used.has(each));
+      if (unused.length > 0) throw new Error(`not used: ${unused.join('; ')}`);
+      return true;
+    });
+    const { used, refused } = await auditOf(cluster);
+    expect(refused).toEqual([]);
+    expect([...used].filter((each) => !granted.includes(each))).toEqual([]);
+  });
+
+  /** What the tests before this one have not made IPS do yet. */
+  async function doEverything(): Promise<void> {
+    // Two that do the same at the same time meet in what one of them made first.
+    await kubectl(cluster, ['-n', 'ips-system', 'scale', 'deployment/ips', '--replicas=2']);
+    await kubectl(cluster, ['-n', 'ips-system', 'rollout', 'status', 'deployment/ips', '--timeout=120s']);
+    const bad = `${cluster.registry.host}/missing:1`;
+    const names = Array.from({ length: 10 }, () => unique('twice'));
+    await Promise.all(
+      names.map(async (name) => {
+        const extra = { 'ips/extra-images': `${cluster.registry.host}/${name}:1` };
+        await kit.apply(
+          deployment(name, { annotations: { ...PREWARM, ...extra }, replicas: 0, images: [bad] }),
+        );
+      }),
+    );
+    await kit.status(`deployment/${names[0]}`, /Failed/);
+    await kit.kubectl(['annotate', `deployment/${names[0]}`, 'ips/prewarm=false', '--overwrite']);
+    await kit.kubectl(['delete', 'deployment', ...names.slice(1)]);
+    await kubectl(cluster, ['-n', 'ips-system', 'scale', 'deployment/ips', '--replicas=1']);
+  }
 });
 
 describe('ips uninstall', () => {

@@ -1,7 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { type Cluster, kubectl } from '../cluster/cluster.ts';
-import { type Metric, readMetric } from './ips.ts';
+import { type Metric, readMetric, settings } from './ips.ts';
 
 export const DEPLOY = join(import.meta.dirname, '../../deploy');
 
@@ -16,12 +16,6 @@ async function overlay(cluster: Cluster, image: string): Promise<string> {
   const folder = join(cluster.folder, 'overlay');
   await mkdir(folder, { recursive: true });
   const colon = image.lastIndexOf(':');
-  const settings = {
-    apiVersion: 'v1',
-    kind: 'ConfigMap',
-    metadata: { name: 'ips', namespace: 'ips-system' },
-    data: { WORKER_IMAGE: `${cluster.registry.host}/pause:3.10` },
-  };
   const kustomization = {
     apiVersion: 'kustomize.config.k8s.io/v1beta1',
     kind: 'Kustomization',
@@ -29,7 +23,7 @@ async function overlay(cluster: Cluster, image: string): Promise<string> {
     images: [
       { name: 'image-prewarm-service', newName: image.slice(0, colon), newTag: image.slice(colon + 1) },
     ],
-    patches: [{ patch: JSON.stringify(settings) }],
+    patches: [{ patch: JSON.stringify(settings(cluster)) }],
   };
   await writeFile(join(folder, 'kustomization.yaml'), JSON.stringify(kustomization));
   return folder;
@@ -67,4 +61,40 @@ export async function failOpenCount(cluster: Cluster): Promise<number> {
     .split('\n')
     .filter((line) => line.startsWith('apiserver_admission_webhook_fail_open_count{'))
     .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+}
+
+type Rule = { apiGroups?: string[]; resources?: string[]; resourceNames?: string[]; verbs: string[] };
+type AuditEvent = {
+  verb: string;
+  objectRef?: { apiGroup?: string; resource?: string; subresource?: string };
+  responseStatus?: { code: number; message?: string };
+  annotations?: Record<string, string>;
+};
+
+/** What the roles of IPS's own account let it do, each as `VERB GROUP/RESOURCE`. */
+export async function grantedRules(cluster: Cluster): Promise<Rule[]> {
+  const read = async (args: string[]) => JSON.parse(await kubectl(cluster, [...args, '-o', 'json']));
+  const clusterRole = (await read(['get', 'clusterrole', 'ips'])) as { rules: Rule[] };
+  const roles = (await read(['-n', 'ips-system', 'get', 'roles'])) as { items: { rules: Rule[] }[] };
+  return [clusterRole, ...roles.items].flatMap(({ rules }) => rules);
+}
+
+export function usesOf(rules: Rule[]): string[] {
+  return rules.flatMap(({ apiGroups = [], resources = [], verbs }) =>
+    apiGroups.flatMap((group) =>
+      resources.flatMap((resource) => verbs.map((verb) => `${verb} ${group}/${resource}`)),
+    ),
+  );
+}
+
+/** What IPS's own account asked of the API server, and what it was refused. */
+export async function auditOf(cluster: Cluster): Promise<{ used: Set<string>; refused: string[] }> {
+  const lines = (await readFile(join(cluster.folder, 'logs/audit.log'), 'utf8')).split('\n').filter(Boolean);
+  const events = lines.map((line) => JSON.parse(line) as AuditEvent).filter(({ objectRef }) => objectRef);
+  const use = ({ verb, objectRef: { apiGroup = '', resource, subresource } = {} }: AuditEvent) =>
+    `${verb} ${apiGroup}/${resource}${subresource ? `/${subresource}` : ''}`;
+  const refused = events.filter(
+    ({ annotations }) => annotations?.['authorization.k8s.io/decision'] === 'forbid',
+  );
+  return { used: new Set(events.map(use)), refused: refused.map(use) };
 }

@@ -31,15 +31,26 @@ export type Ips = {
 
 /** Applies the manifests, all but the webhook configuration, which needs to know where IPS listens. */
 export async function installIps(cluster: Cluster): Promise<void> {
-  for (const file of ['namespace', 'crd', 'priority-class', 'rbac']) {
+  for (const file of ['namespace', 'crd', 'priority-class', 'rbac', 'policies']) {
     await kubectl(cluster, ['apply', '-f', join(BASE, `${file}.yaml`)]);
   }
+  await kubectl(cluster, ['apply', '-f', '-'], JSON.stringify(settings(cluster)));
   await kubectl(cluster, [
     'wait',
     '--for=condition=Established',
     'crd/prewarmtasks.ips.dev',
     '--timeout=30s',
   ]);
+}
+
+/** The ConfigMap by which a user sets IPS, and which the policies read. */
+export function settings(cluster: Cluster): object {
+  return {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'ips', namespace: 'ips-system' },
+    data: { WORKER_IMAGE: `${cluster.registry.host}/pause:3.10` },
+  };
 }
 
 /** The webhook configuration as shipped, but for its address: here IPS is no Service. */

@@ -1,0 +1,131 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { PREWARM } from '../../src/domain/annotations.ts';
+import type { OpenBatch, PrewarmTask } from '../../src/domain/prewarm-task.ts';
+import { warmerJob } from '../../src/domain/warmer-job.ts';
+import { kubectl } from '../cluster/cluster.ts';
+import { createKit, deployment, type Kit, unique } from './kit.ts';
+
+/** What somebody could do who stole the token of IPS's own account: less than its role says. */
+const AS_IPS = ['--as', 'system:serviceaccount:ips-system:ips'];
+
+type Container = Record<string, unknown> & { image: string; securityContext: Record<string, unknown> };
+type PodSpec = Record<string, unknown> & {
+  containers: [Container];
+  volumes: object[];
+  securityContext: Record<string, unknown>;
+};
+type Job = {
+  metadata: { name: string };
+  spec: { template: { metadata: { labels: object }; spec: PodSpec } };
+};
+
+let kit: Kit;
+
+beforeAll(async () => {
+  kit = await createKit('policies');
+  await kit.apply(deployment('web', { replicas: 0, images: ['registry.example/web:1'] }));
+  await kit.kubectl(['label', 'deployment/web', 'team=shop']);
+});
+
+afterAll(async () => {
+  await kit?.remove();
+});
+
+function job(): Job {
+  const task: PrewarmTask = {
+    metadata: { name: 'task', namespace: kit.namespace, uid: '00000000-0000-0000-0000-000000000000' },
+    spec: { images: [{ image: 'registry.example/web:1', pullPolicy: 'IfNotPresent' }] },
+  };
+  const batch: OpenBatch = {
+    ...{ jobName: unique('warmer'), round: 1, batch: 1, attempt: 0, images: [0] },
+    ...{ nodes: ['node-a'], keys: 'aaaaaa', startedAt: new Date(0).toISOString() },
+  };
+  const options = { workerImage: `${kit.cluster.registry.host}/pause:3.10`, priorityClassName: '' };
+  return warmerJob(task, batch, options) as unknown as Job;
+}
+
+async function create(change: (pod: PodSpec, job: Job) => void): Promise<string> {
+  const object = job();
+  change(object.spec.template.spec, object);
+  return kit.kubectl([...AS_IPS, 'create', '--dry-run=server', '-f', '-'], JSON.stringify(object));
+}
+
+describe('the account of IPS may make', () => {
+  test('the Job that it makes', async () => {
+    expect(await create(() => {})).toContain('created');
+  });
+
+  test.each<[string, (pod: PodSpec, job: Job) => void, RegExp]>([
+    ['no other image', (pod) => (pod.containers[0].image = 'registry.example/miner:1'), /no image but/],
+    ['no other command', (pod) => (pod.containers[0]['command'] = ['/bin/sh']), /no image but/],
+    ['no other argument', (pod) => (pod.containers[0]['args'] = ['sleep']), /no image but/],
+    [
+      'no second container',
+      (pod) =>
+        pod.containers.push({ ...pod.containers[0], name: 'other', image: 'registry.example/miner:1' }),
+      /no image but/,
+    ],
+    [
+      'no init container',
+      (pod) =>
+        (pod['initContainers'] = [{ ...pod.containers[0], name: 'init', image: 'registry.example/x:1' }]),
+      /no image but/,
+    ],
+    ['no token', (pod) => (pod['automountServiceAccountToken'] = true), /no token/],
+    ['no token by default', (pod) => delete pod['automountServiceAccountToken'], /no token/],
+    [
+      'no folder of the host',
+      (pod) => pod.volumes.push({ name: 'h', hostPath: { path: '/' } }),
+      /mounts images/,
+    ],
+    ['no Secret', (pod) => pod.volumes.push({ name: 's', secret: { secretName: 's' } }), /mounts images/],
+    [
+      'no projected token',
+      (pod) =>
+        pod.volumes.push({ name: 't', projected: { sources: [{ serviceAccountToken: { path: 't' } }] } }),
+      /mounts images/,
+    ],
+    [
+      'no Secret as environment',
+      (pod) => (pod.containers[0]['envFrom'] = [{ secretRef: { name: 's' } }]),
+      /no environment/,
+    ],
+    ["not in the host's network", (pod) => (pod['hostNetwork'] = true), /no access to its host/],
+    ["not among the host's processes", (pod) => (pod['hostPID'] = true), /no access to its host/],
+    [
+      'not privileged',
+      (pod) => (pod.containers[0].securityContext = { privileged: true, capabilities: { drop: ['ALL'] } }),
+      /no privileges/,
+    ],
+    [
+      'no capability',
+      (pod) => (pod.containers[0].securityContext['capabilities'] = { drop: ['ALL'], add: ['SYS_ADMIN'] }),
+      /no privileges/,
+    ],
+    ['not as root', (pod) => (pod.securityContext['runAsNonRoot'] = false), /no privileges/],
+    ['no Job that is not pinned', (_, object) => (object.spec.template.metadata.labels = {}), /pinned/],
+  ])('%s', async (_, change, message) => {
+    await expect(create(change)).rejects.toThrow(message);
+  });
+});
+
+describe('the account of IPS may change', () => {
+  const patch = (target: string[], value: object, type = 'merge') =>
+    kubectl(kit.cluster, [...AS_IPS, 'patch', ...target, '--type', type, '--patch', JSON.stringify(value)]);
+  const web = (value: object) => patch(['--namespace', kit.namespace, 'deployment/web'], value);
+
+  test('its own label and annotations of a workload', async () => {
+    const metadata = { labels: { [PREWARM]: 'true' }, annotations: { 'ips/status': 'Warm 1/1 nodes' } };
+    expect(await web({ metadata })).toContain('patched');
+  });
+
+  test.each<[string, object, RegExp]>([
+    ['not what a workload runs', { spec: { replicas: 3 } }, /nothing of a workload but/],
+    ['no label of others', { metadata: { labels: { team: 'mine' } } }, /no label and no annotation/],
+    ['no label of others away', { metadata: { labels: { team: null } } }, /no label and no annotation/],
+    ['no annotation of others', { metadata: { annotations: { a: 'b' } } }, /no label and no annotation/],
+    ['no finalizer', { metadata: { finalizers: ['ips.dev/stay'] } }, /no owner and no finalizer/],
+  ])('%s', async (_, value, message) => {
+    await expect(web(value)).rejects.toThrow(message);
+  });
+});
