@@ -1,11 +1,13 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createAuthority, issueServingCertificate } from '../../src/certs/authority.ts';
 import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import { type Cluster, kubectl, pushTestImage, startCluster, stopCluster } from '../cluster/cluster.ts';
 import { pushIpsImage } from '../cluster/image.ts';
 import { runBoth, waitFor } from '../cluster/run.ts';
 import {
   auditOf,
+  defineOthersResources,
   everything,
   failOpenCount,
   grantedRules,
@@ -33,6 +35,32 @@ beforeAll(async () => {
 afterAll(async () => {
   if (cluster) await stopCluster(cluster);
 });
+
+/** A steady stream of applies, each of which admission has to label, for as long as `action` takes. */
+async function whileApplying(action: () => Promise<void>): Promise<void> {
+  const stop = new AbortController();
+  const images = [`${cluster.registry.host}/pause:3.10`];
+  let applied = 0;
+  const applies = (async () => {
+    for (; !stop.signal.aborted; applied += 1) {
+      await kit.apply(deployment(unique('flow'), { annotations: PREWARM, replicas: 0, images }));
+    }
+  })();
+  try {
+    await action();
+  } finally {
+    stop.abort();
+    await applies;
+  }
+  expect(applied).toBeGreaterThan(5);
+}
+
+async function oldPodsGone(): Promise<void> {
+  await waitFor('the old pod to go', async () => {
+    const pods = await kubectl(cluster, ['-n', 'ips-system', 'get', 'pods', '-o', 'name']);
+    return pods.trim().split('\n').length === 1;
+  });
+}
 
 describe('IPS in pods of its own image', () => {
   test('runs without root, without a shell and without a writable file', async () => {
@@ -77,30 +105,50 @@ describe('IPS in pods of its own image', () => {
   });
 
   test('is replaced while applies flow, and misses none of them', async () => {
-    const stop = new AbortController();
-    const applied: string[] = [];
-    const applies = (async () => {
-      while (!stop.signal.aborted) {
-        const name = unique('flow');
-        await kit.apply(
-          deployment(name, { annotations: PREWARM, replicas: 0, images: ['127.0.0.1:5000/pause:3.10'] }),
-        );
-        applied.push(name);
-      }
-    })();
-    await kubectl(cluster, ['-n', 'ips-system', 'rollout', 'restart', 'deployment/ips']);
-    await kubectl(cluster, ['-n', 'ips-system', 'rollout', 'status', 'deployment/ips', '--timeout=120s']);
-    await waitFor('the old pod to go', async () => {
-      const pods = await kubectl(cluster, ['-n', 'ips-system', 'get', 'pods', '-o', 'name']);
-      return pods.trim().split('\n').length === 1;
+    await whileApplying(async () => {
+      await kubectl(cluster, ['-n', 'ips-system', 'rollout', 'restart', 'deployment/ips']);
+      await kubectl(cluster, ['-n', 'ips-system', 'rollout', 'status', 'deployment/ips', '--timeout=120s']);
+      await oldPodsGone();
     });
-    stop.abort();
-    await applies;
-    expect(applied.length).toBeGreaterThan(5);
     // The controller would put a missing label there later; that admission did not is told by its log of such cases.
     const log = await kubectl(cluster, ['-n', 'ips-system', 'logs', '--selector=app=ips', '--tail=-1']);
     expect(log).not.toContain('admission did not see it');
     expect(await failOpenCount(cluster)).toBe(0);
+  });
+});
+
+describe('IPS with certificates of another authority', () => {
+  test('takes those that cert-manager puts into a Secret, and its own again, and misses no apply', async () => {
+    await defineOthersResources(cluster);
+    const names = { dnsNames: ['ips.ips-system.svc'], ipAddresses: [], now: new Date(), validityDays: 30 };
+    const authority = await createAuthority({ commonName: 'Another CA', now: new Date(), validityDays: 90 });
+    const { cert, key } = await issueServingCertificate({ authority, ...names });
+    const secret = {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'ips-serving', namespace: 'ips-system' },
+    };
+    const stringData = { 'tls.crt': cert, 'tls.key': key, 'ca.crt': authority.cert };
+    await kubectl(cluster, ['apply', '-f', '-'], JSON.stringify({ ...secret, stringData }));
+
+    const before = await failOpenCount(cluster);
+    await whileApplying(async () => {
+      await installAsPods(cluster, image, ['cert-manager']);
+      await oldPodsGone();
+      const bundles = await kubectl(cluster, [
+        ...[
+          'get',
+          'mutatingwebhookconfiguration',
+          'ips',
+          '-o',
+          'jsonpath={.webhooks[0].clientConfig.caBundle}',
+        ],
+      ]);
+      expect(Buffer.from(bundles, 'base64').toString()).toContain(authority.cert.trim());
+      await installAsPods(cluster, image);
+      await oldPodsGone();
+    });
+    expect(await failOpenCount(cluster)).toBe(before);
   });
 });
 

@@ -1,18 +1,24 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import { parseAllDocuments } from 'yaml';
 import { type Cluster, kubectl } from '../cluster/cluster.ts';
+import { run } from '../cluster/run.ts';
 import { type Metric, readMetric, settings } from './ips.ts';
 
 export const DEPLOY = join(import.meta.dirname, '../../deploy');
 
 /** IPS as its users have it: from its image and manifests, in pods, reached through its Service. */
-export async function installAsPods(cluster: Cluster, image: string): Promise<void> {
-  await kubectl(cluster, ['apply', '--validate=strict', '-k', await overlay(cluster, image)]);
+export async function installAsPods(
+  cluster: Cluster,
+  image: string,
+  components: string[] = [],
+): Promise<void> {
+  await kubectl(cluster, ['apply', '--validate=strict', '-k', await overlay(cluster, image, components)]);
   await kubectl(cluster, ['-n', 'ips-system', 'rollout', 'status', 'deployment/ips', '--timeout=120s']);
 }
 
 /** What a user changes: where the images are. */
-async function overlay(cluster: Cluster, image: string): Promise<string> {
+async function overlay(cluster: Cluster, image: string, components: string[]): Promise<string> {
   const folder = join(cluster.folder, 'overlay');
   await mkdir(folder, { recursive: true });
   const colon = image.lastIndexOf(':');
@@ -20,6 +26,7 @@ async function overlay(cluster: Cluster, image: string): Promise<string> {
     apiVersion: 'kustomize.config.k8s.io/v1beta1',
     kind: 'Kustomization',
     resources: [relative(folder, DEPLOY)],
+    components: components.map((name) => relative(folder, join(DEPLOY, 'components', name))),
     images: [
       { name: 'image-prewarm-service', newName: image.slice(0, colon), newTag: image.slice(colon + 1) },
     ],
@@ -61,6 +68,35 @@ export async function failOpenCount(cluster: Cluster): Promise<number> {
     .split('\n')
     .filter((line) => line.startsWith('apiserver_admission_webhook_fail_open_count{'))
     .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+}
+
+/** Where the custom resources of others, which the components are made of, are defined: in their Go modules. */
+const DEFINITIONS = [
+  {
+    module: 'github.com/cert-manager/cert-manager@v1.18.2',
+    files: /deploy\/crds\/crd-(certificates|issuers)\.yaml$/,
+  },
+  {
+    module: 'github.com/prometheus-operator/prometheus-operator@v0.85.0',
+    files:
+      /example\/prometheus-operator-crd\/monitoring.coreos.com_(prometheusrules|servicemonitors|podmonitors)\.yaml$/,
+  },
+];
+
+export async function defineOthersResources(cluster: Cluster): Promise<void> {
+  for (const { module, files } of DEFINITIONS) await applyDefinitions(cluster, module, files);
+}
+
+async function applyDefinitions(cluster: Cluster, module: string, files: RegExp): Promise<void> {
+  const { Dir } = JSON.parse(await run('go', ['mod', 'download', '-json', module])) as { Dir: string };
+  const names = await readdir(Dir, { recursive: true });
+  for (const name of names.filter((each) => files.test(each))) {
+    const definition = parseAllDocuments(await readFile(join(Dir, name), 'utf8'))[0]?.toJS();
+    // Their labels are templates of a Helm chart.
+    definition.metadata = { name: definition.metadata.name };
+    await kubectl(cluster, ['apply', '--server-side', '-f', '-'], JSON.stringify(definition));
+    await kubectl(cluster, ['wait', '--for=condition=Established', `crd/${definition.metadata.name}`]);
+  }
 }
 
 type Rule = { apiGroups?: string[]; resources?: string[]; resourceNames?: string[]; verbs: string[] };
