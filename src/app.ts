@@ -22,7 +22,10 @@ const CA_CHECK_MS = 60_000;
 export async function startApp(config: Config, version: string, log: Logger): Promise<App> {
   const now = () => new Date();
   const metrics = createMetrics({ version });
-  const client = createKubeClient(loadKubeConfig(config.kubeconfig));
+  const client = createKubeClient(loadKubeConfig(config.kubeconfig), {
+    userAgent: `image-prewarm-service/${version}`,
+    onReturn: (awayMs) => controller.catchUp(awayMs),
+  });
   const certificates = await certificateSource(config, log);
   const authority = publishAuthority(client, config.webhookConfiguration, certificates, log);
   const controller = createController({

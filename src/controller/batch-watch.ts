@@ -17,6 +17,10 @@ export type BatchWatch = {
     nowMs: number,
   ): Promise<{ outcomes: Map<string, NodeOutcome[]>; looking: boolean }>;
   jobsOf(task: PrewarmTask): Job[];
+  /** The nodes where a warmer of a batch that is recorded already has not ended yet. */
+  nodesWinding(task: PrewarmTask): Set<string>;
+  /** There was a break: what was not seen before this moment may have happened. */
+  lookAfresh(nowMs: number): void;
   /** Notes that the API server would not have a batch's Job; undefined takes that back. */
   refuse(jobName: string, message: string | undefined): void;
 };
@@ -32,6 +36,7 @@ export function createBatchWatch(options: {
 }): BatchWatch {
   const { client, jobs, pods, nodes } = options;
   const refused = new Map<string, string>();
+  let lookingSinceMs = 0;
 
   function podsOf(batch: OpenBatch, namespace: string): Map<number, Pod> {
     const byIndex = new Map<number, Pod>();
@@ -80,6 +85,7 @@ export function createBatchWatch(options: {
       events: new Map(events),
       refusal: await refusalOf(batch, namespace, podsByIndex.size, nowMs),
       node: (name) => nodes.get(name),
+      lookingSinceMs,
       nowMs,
       timeoutMs: (task.spec.timeoutSeconds ?? DEFAULTS.timeoutSeconds) * 1000,
     });
@@ -103,6 +109,19 @@ export function createBatchWatch(options: {
     refuse(jobName, message) {
       if (message === undefined) refused.delete(jobName);
       else refused.set(jobName, message);
+    },
+    nodesWinding(task) {
+      const open = new Set(task.status?.batches?.map((batch) => batch.jobName));
+      const left = pods.values().filter(({ metadata: { namespace, labels, ownerReferences }, status }) => {
+        const ended = status?.phase === 'Succeeded' || status?.phase === 'Failed';
+        const ours = labels?.[TASK_LABEL] === task.metadata.name && namespace === task.metadata.namespace;
+        // One that nobody owns would be there for ever.
+        return ours && !ended && ownerReferences?.length && !open.has(labels?.[JOB_NAME] ?? '');
+      });
+      return new Set(left.flatMap((pod) => pod.spec?.nodeName ?? []));
+    },
+    lookAfresh(nowMs) {
+      lookingSinceMs = nowMs;
     },
     jobsOf(task) {
       return jobs.values().filter((job) => {

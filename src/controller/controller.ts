@@ -34,10 +34,20 @@ export type ControllerOptions = {
   log: Logger;
 };
 
-export type Controller = { start(): Promise<void>; stop(): Promise<void>; hasSynced(): boolean };
+export type Controller = {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  hasSynced(): boolean;
+  /** The API server answers again: nothing that was missed waits for a time-out. */
+  catchUp(awayMs: number): void;
+};
 
 /** A change of nodes concerns every task: many changes at once are answered once. */
 const NODES_SETTLE_MS = 300;
+/** After this long without the API server it may have been without our webhook as well, and missed opt-ins. */
+const LONG_AWAY_MS = 3_000;
+/** A connection that comes and goes must not become list after list. */
+const CATCH_UP_EVERY_MS = 60_000;
 
 /** The level-triggered loops: workloads to tasks, tasks to Jobs, Jobs to status. Each looks at what is, not at what happened. */
 export function createController(options: ControllerOptions): Controller {
@@ -125,9 +135,10 @@ export function createController(options: ControllerOptions): Controller {
   });
   const claims = createMemoryClaims(options.maxActiveTasks, askAgain);
   const tokens = createMemoryTokens(options.maxConcurrentPulls, askAgain);
+  const batchWatch = createBatchWatch({ client, jobs, pods, nodes });
   const reconcileTask = createTaskReconciler({
     ...{ client, tasks, nodes, jobs, metrics, now, log },
-    batchWatch: createBatchWatch({ client, jobs, pods, nodes }),
+    batchWatch,
     claims,
     tokens,
     warmer: options.warmer,
@@ -155,7 +166,10 @@ export function createController(options: ControllerOptions): Controller {
 
   const informers = [workloads.Deployment, workloads.Pod, tasks, jobs, pods, nodes];
   let resyncTimer: NodeJS.Timeout | undefined;
+  let catchUpTimer: NodeJS.Timeout | undefined;
+  let resyncedMs = 0;
   const resync = async (): Promise<void> => {
+    resyncedMs = performance.now();
     await resyncWorkloads(options).catch((error: unknown) =>
       log.warn({ err: error }, 'resync failed, trying again later'),
     );
@@ -168,6 +182,7 @@ export function createController(options: ControllerOptions): Controller {
       taskQueue.pause();
       await Promise.all(informers.map((each) => each.start()));
       await keepOpenWork();
+      batchWatch.lookAfresh(now().getTime());
       workloadQueue.resume();
       taskQueue.resume();
       log.info(
@@ -183,8 +198,24 @@ export function createController(options: ControllerOptions): Controller {
     async stop() {
       clearInterval(resyncTimer);
       clearTimeout(nodesTimer);
+      clearTimeout(catchUpTimer);
       for (const each of informers) each.stop();
       await Promise.all([workloadQueue.stop(), taskQueue.stop()]);
+    },
+    catchUp(awayMs) {
+      if (!resyncTimer || awayMs < LONG_AWAY_MS) return;
+      log.info({ seconds: awayMs / 1000 }, 'the API server answers again');
+      batchWatch.lookAfresh(now().getTime());
+      for (const each of informers) each.rewatch();
+      for (const task of tasks.values()) taskQueue.add(keyOf(task));
+      for (const kind of ['Deployment', 'Pod'] satisfies WorkloadKind[])
+        for (const workload of workloads[kind].values())
+          workloadQueue.add(workloadKey(kind, keyOf(workload)));
+      clearTimeout(catchUpTimer);
+      catchUpTimer = setTimeout(
+        resync,
+        Math.max(1_000, resyncedMs + CATCH_UP_EVERY_MS - performance.now()) * (1 + Math.random()),
+      );
     },
     hasSynced: () => informers.every((each) => each.hasSynced()),
   };

@@ -21,6 +21,7 @@ import type { Informer } from '../kube/informer.ts';
 import { RESOURCES } from '../kube/resources.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { BatchWatch } from './batch-watch.ts';
+import { createPlanFence } from './plan-fence.ts';
 import type { Again } from './work-queue.ts';
 
 export type TaskReconcilerOptions = {
@@ -50,6 +51,8 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   const matchers = new WeakMap<object, NodeMatcher>();
   const written = new Map<string, number>();
   const warming = new Set<string>();
+  const fence = createPlanFence(options);
+  const removed = new WeakSet<Job>();
 
   return async function reconcile(key: string): Promise<Again> {
     const task = tasks.get(key);
@@ -72,14 +75,17 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
       outcomes,
       nowMs,
     });
-    await cutBatch(key, task, progress, nowMs);
+    // Two Jobs must not do the same work on a node: it waits until what is left of the last one is gone.
+    const winding = options.batchWatch.nodesWinding(task);
+    const free = progress.cold.filter((node) => !winding.has(node.metadata.name ?? ''));
+    await cutBatch(key, task, { ...progress, cold: free }, nowMs);
     const again = await record(key, task, progress, nowMs);
     countActive(key, progress.status.phase === 'Warming');
     const current = tasks.get(key) ?? task;
     const open = current.status?.batches ?? [];
     for (const batch of open) await ensureJob(current, batch);
     for (const { batch } of progress.closed) options.batchWatch.refuse(batch.jobName, undefined);
-    await removeStrays(current);
+    await removeStrays(current, new Set(progress.closed.map(({ batch }) => batch.jobName)));
     if (progress.cold.length === 0 && open.length === 0) await giveUp(key);
     return soonest(again, nextLook(current, looking, nowMs));
   }
@@ -98,6 +104,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
 
   async function leave(key: string): Promise<undefined> {
     written.delete(key);
+    fence.forget(key);
     countActive(key, false);
     await giveUp(key);
   }
@@ -159,12 +166,15 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   }
 
   async function write(task: PrewarmTask, status: PrewarmTaskStatus): Promise<void> {
+    const sentMs = performance.now();
     tasks.put(await client.replaceStatus<PrewarmTask>(RESOURCES.tasks, { ...task, status }));
+    fence.wrote(task, status, sentMs);
   }
 
   async function ensureJob(task: PrewarmTask, batch: OpenBatch): Promise<void> {
     const { namespace } = task.metadata;
     if (jobs.get(`${namespace}/${batch.jobName}`)) return;
+    if (!(await fence.mayMake(task, batch.jobName))) return;
     try {
       jobs.put(await client.create(RESOURCES.jobs, namespace, warmerJob(task, batch, options.warmer)));
       metrics.jobCreation.inc({ result: 'created' });
@@ -195,16 +205,19 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     );
   }
 
-  async function removeJob(task: PrewarmTask, name: string): Promise<void> {
-    await client.remove(RESOURCES.jobs, task.metadata.namespace, name).catch(ignoreNotFound);
+  async function removeJob(task: PrewarmTask, name: string, uid?: string): Promise<void> {
+    await client.remove(RESOURCES.jobs, task.metadata.namespace, name, { uid }).catch(ignoreNotFound);
   }
 
   /** Jobs of this task that its status does not know: their outcome is recorded, also by a replica that died then. */
-  async function removeStrays(task: PrewarmTask): Promise<void> {
+  async function removeStrays(task: PrewarmTask, recordedNow: ReadonlySet<string>): Promise<void> {
     const known = new Set(task.status?.batches?.map((batch) => batch.jobName));
     for (const job of options.batchWatch.jobsOf(task)) {
-      if (!known.has(job.metadata.name ?? '') && !job.metadata.deletionTimestamp)
-        await removeJob(task, job.metadata.name ?? '');
+      const { name = '', uid, deletionTimestamp } = job.metadata;
+      if (known.has(name) || deletionTimestamp || removed.has(job)) continue;
+      if (!recordedNow.has(name) && !(await fence.mayRemove(task, name))) continue;
+      await removeJob(task, name, uid);
+      removed.add(job);
     }
   }
 

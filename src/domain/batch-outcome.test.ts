@@ -151,6 +151,13 @@ describe('batchOutcomes', () => {
       what: 'belongs to a Job of which other indexes ended',
       evidence: { job: { metadata: {}, status: { completedIndexes: '1-3', failedIndexes: '4' } } },
     },
+    {
+      what: 'there is no pod, but IPS has only just begun to look',
+      evidence: {
+        nowMs: Date.parse(STARTED) + 30 * MINUTE,
+        lookingSinceMs: Date.parse(STARTED) + 29 * MINUTE,
+      },
+    },
   ])('is running where the node $what', ({ evidence }) => {
     expect(outcome(evidence)).toEqual(RUNNING);
   });

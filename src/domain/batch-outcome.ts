@@ -8,6 +8,10 @@ export type ImageFailure = PullFailure & { image: string };
 /** What became of one node of a batch. `warm` holds indexes into the task's images. */
 export type NodeOutcome = { state: 'running' } | { state: 'ended'; warm: number[]; failures: ImageFailure[] };
 
+/** Reasons that are the node's, whatever its images. */
+export const NODE_GONE = 'node gone';
+export const NODE_NOT_READY = 'node is not ready';
+
 export type BatchEvidence = {
   job: Job | undefined;
   /** The batch's pods by completion index. */
@@ -17,6 +21,8 @@ export type BatchEvidence = {
   /** Why the Job's pods, or the Job itself, could not be made, as far as that was told. */
   refusal?: string | undefined;
   node(name: string): KubernetesNode | undefined;
+  /** Since when IPS has been looking without a break; that it saw no pod before proves nothing. */
+  lookingSinceMs?: number;
   nowMs: number;
   timeoutMs: number;
 };
@@ -58,7 +64,8 @@ function problemAround(
   const gone = nodeProblem(evidence.node(name));
   if (gone) return { reason: gone, message: '' };
   if (failed) return { reason: 'warmer failed', message: 'its pod is gone and its Job counts it as failed' };
-  if (!pod && ageMs > (evidence.refusal ? REFUSED_MS : NO_POD_MS))
+  const lookedMs = Math.min(ageMs, evidence.nowMs - (evidence.lookingSinceMs ?? 0));
+  if (!pod && lookedMs > (evidence.refusal ? REFUSED_MS : NO_POD_MS))
     return { reason: `no warmer: ${(evidence.refusal ?? NO_POD).slice(0, 200)}`, message: '' };
   if (ageMs <= evidence.timeoutMs) return undefined;
   return { reason: 'timed out', message: `not there after ${Math.round(evidence.timeoutMs / 1000)} s` };
@@ -171,9 +178,9 @@ function failedAlike(batch: OpenBatch, images: TaskImage[], reason: string, mess
 
 /** A pod that is pinned to a dead node never ends, whatever its deadline: the node's end is its end. */
 function nodeProblem(node: KubernetesNode | undefined): string | undefined {
-  if (!node) return 'node gone';
+  if (!node) return NODE_GONE;
   const ready = node.status?.conditions?.find((condition) => condition.type === 'Ready');
-  return ready && ready.status !== 'True' ? 'node is not ready' : undefined;
+  return ready && ready.status !== 'True' ? NODE_NOT_READY : undefined;
 }
 
 function waiting(pod: Pod): { reason?: string; message?: string } | undefined {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { KubernetesNode, KubernetesObject } from './kubernetes.ts';
+import { compileNodeMatcher } from './node-matching.ts';
 import { eligibleNodes, nodeChanged, presenceOnNode, trimNode } from './node-view.ts';
 
 const FULL = {
@@ -229,7 +230,40 @@ describe('eligibleNodes', () => {
     },
   ])('says why no node is eligible where $what', ({ nodes, why }) => {
     const fits = (node: KubernetesNode) => (node.metadata.name === 'misfit' ? 'it is a misfit' : undefined);
-    expect(eligibleNodes(nodes, fits, '10%')).toEqual({ eligible: [], nothingEligible: why });
+    expect(eligibleNodes(nodes, fits, '10%')).toMatchObject({ eligible: [], nothingEligible: why });
+  });
+
+  const sick = (type: string, status: string) => ({ status: { conditions: [{ type, status }] } });
+  const taint = (key: string) => ({ spec: { taints: [{ key, effect: 'NoSchedule' }] } });
+
+  it.each<{ what: string; node: KubernetesNode; reason: string | undefined }>([
+    { what: 'is not ready', node: ready('n', sick('Ready', 'Unknown')), reason: 'node is not ready' },
+    {
+      what: 'is tainted for not being ready',
+      node: ready('n', { ...sick('Ready', 'False'), ...taint('node.kubernetes.io/not-ready') }),
+      reason: 'node is not ready',
+    },
+    {
+      what: 'is under disk pressure',
+      node: ready('n', { ...sick('DiskPressure', 'True'), ...taint('node.kubernetes.io/disk-pressure') }),
+      reason: 'node is under disk pressure',
+    },
+    {
+      what: 'is cordoned',
+      node: ready('n', { spec: { ...taint('node.kubernetes.io/unschedulable').spec, unschedulable: true } }),
+      reason: 'node is cordoned',
+    },
+    { what: 'is not for this workload', node: ready('n', taint('dedicated')), reason: undefined },
+    {
+      what: 'is neither ready nor for this workload',
+      node: ready('n', { ...sick('Ready', 'False'), ...taint('dedicated') }),
+      reason: undefined,
+    },
+  ])('tells of a node left out that $what', ({ node, reason }) => {
+    const fits = compileNodeMatcher({});
+    const nodes = [...many, node];
+    expect(eligibleNodes(nodes, fits, undefined).leftOut).toEqual(new Map(reason ? [['n', reason]] : []));
+    expect(eligibleNodes(nodes, fits, '3').leftOut).toEqual(new Map());
   });
 
   it('leaves the list that it is given in its order', () => {

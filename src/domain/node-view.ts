@@ -49,7 +49,12 @@ export type Eligibility = {
   eligible: KubernetesNode[];
   /** Why no node is eligible, where none is. */
   nothingEligible: string | undefined;
+  /** The nodes that the workload may use but that are not well now, with the reason. */
+  leftOut: Map<string, string>;
 };
+
+/** Under these keys Kubernetes itself taints a node that is not well. */
+const CONDITION_TAINT = 'node.kubernetes.io/';
 
 /** The nodes to warm, by name. */
 export function eligibleNodes(
@@ -59,15 +64,28 @@ export function eligibleNodes(
 ): Eligibility {
   const skipped = new Map<string, number>();
   const skip = (reason: string) => skipped.set(reason, (skipped.get(reason) ?? 0) + 1);
+  const leftOut = new Map<string, string>();
   const eligible = nodes.filter((node) => {
     const strategy = pullStrategy(node);
     const reason = fits(node) ?? nodeReadiness(node) ?? (strategy.strategy ? undefined : strategy.reason);
-    if (reason) skip(reason);
-    return !reason;
+    if (!reason) return true;
+    skip(reason);
+    const passing = passingProblem(node, fits);
+    // Where a limit takes others in its place, nobody misses it.
+    if (passing && !maxNodes) leftOut.set(node.metadata.name ?? '', passing);
+    return false;
   });
   eligible.sort((a, b) => ((a.metadata.name ?? '') < (b.metadata.name ?? '') ? -1 : 1));
   const nothingEligible = eligible.length === 0 ? `no node is eligible${whyNot(skipped)}` : undefined;
-  return { eligible: eligible.slice(0, nodeLimit(maxNodes, eligible.length)), nothingEligible };
+  return { eligible: eligible.slice(0, nodeLimit(maxNodes, eligible.length)), nothingEligible, leftOut };
+}
+
+/** What keeps a node out that would fit otherwise, and may pass. */
+function passingProblem(node: KubernetesNode, fits: NodeMatcher): string | undefined {
+  const problem = nodeReadiness(node) ?? (node.spec?.unschedulable ? 'node is cordoned' : undefined);
+  if (!problem) return undefined;
+  const taints = node.spec?.taints?.filter(({ key }) => !key.startsWith(CONDITION_TAINT)) ?? [];
+  return fits({ ...node, spec: { taints } }) ? undefined : problem;
 }
 
 /** The most frequent reasons first. */

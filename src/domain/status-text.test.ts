@@ -67,6 +67,23 @@ describe('progressMessage', () => {
   ])('tells $what', ({ status, nothingEligible, message }) => {
     expect(progressMessage(status, nothingEligible)).toBe(message);
   });
+
+  it('tells which nodes are not well, each once, after what failed', () => {
+    const failures = [
+      failure('n1', 'app:1', 'disk full'),
+      failure('n2', 'app:1', 'node gone'),
+      failure('n2', 'base:2', 'node gone'),
+      failure('n3', 'app:1', 'node is not ready'),
+    ];
+    const leftOut = new Map([
+      ['n3', 'node is not ready'],
+      ['n4', 'node is cordoned'],
+      ['n5', 'node is cordoned'],
+    ]);
+    expect(progressMessage({ phase: 'Warming', failures }, undefined, leftOut)).toBe(
+      'app:1: disk full on n1; not warmed: n2 (node gone), n3 (node is not ready), 2 nodes (node is cordoned)',
+    );
+  });
 });
 
 describe('statusText', () => {

@@ -1,11 +1,20 @@
+import { NODE_GONE, NODE_NOT_READY } from './batch-outcome.ts';
 import type { PrewarmTaskStatus } from './prewarm-task.ts';
 
 /** `127.0.0.1:5000/app:1: not found on 2 nodes; …`, or what is waited for; empty when all is well. */
-export function progressMessage(status: PrewarmTaskStatus, nothingEligible: string | undefined): string {
+export function progressMessage(
+  status: PrewarmTaskStatus,
+  nothingEligible: string | undefined,
+  leftOut: ReadonlyMap<string, string> = new Map(),
+): string {
   if (nothingEligible) return nothingEligible;
   if (status.phase === 'Pending') return 'waiting for its turn';
   const nodes = new Map<string, Set<string>>();
+  const out = new Map<string, string>();
   for (const { node, image, reason } of status.failures ?? []) {
+    // Of a node, not of an image; one that is there but not ready is left out.
+    if (reason === NODE_GONE) out.set(node, reason);
+    if (reason === NODE_GONE || reason === NODE_NOT_READY) continue;
     const key = `${image}: ${reason}`;
     nodes.set(key, (nodes.get(key) ?? new Set()).add(node));
   }
@@ -13,7 +22,16 @@ export function progressMessage(status: PrewarmTaskStatus, nothingEligible: stri
   const lines = [...nodes].map(([key, names]) => `${key} on ${where(names, cut)}`);
   const shown = lines.slice(0, 5);
   const rest = lines.length - shown.length;
-  return [...shown, ...(rest > 0 ? [`and ${rest} more`] : [])].join('; ');
+  for (const [node, reason] of leftOut) out.set(node, reason);
+  const notWarmed = out.size > 0 ? [`not warmed: ${byReason(out)}`] : [];
+  return [...shown, ...(rest > 0 ? [`and ${rest} more`] : []), ...notWarmed].join('; ');
+}
+
+/** `node-c (node is not ready), 3 nodes (node is cordoned)` */
+function byReason(nodes: ReadonlyMap<string, string>): string {
+  const groups = new Map<string, Set<string>>();
+  for (const [node, reason] of nodes) groups.set(reason, (groups.get(reason) ?? new Set()).add(node));
+  return [...groups].map(([reason, names]) => `${where(names, false)} (${reason})`).join(', ');
 }
 
 function where(names: Set<string>, cut: boolean): string {
@@ -61,7 +79,7 @@ export function statusEvent(
       return {
         type: 'Normal',
         reason: 'Prewarmed',
-        message: `${what} on ${warm} of ${eligible} nodes${duration(status)}`,
+        message: `${what} on ${warm} of ${eligible} nodes${duration(status)}${but(status)}`,
       };
     case 'PartiallyFailed':
     case 'Failed':
@@ -71,6 +89,10 @@ export function statusEvent(
     default:
       return { type: eligible > 0 ? 'Normal' : 'Warning', reason: 'PrewarmPending', message: after };
   }
+}
+
+function but(status: PrewarmTaskStatus): string {
+  return status.message ? `; ${status.message}` : '';
 }
 
 function duration(status: PrewarmTaskStatus): string {

@@ -552,7 +552,30 @@ describe('nodes that change under a batch', () => {
     sim.end('n1');
     sim.end('n2', { image: APP, reason: 'node gone', message: '', hopeless: false });
     sim.look();
+    expect(sim.status()).toMatchObject({
+      phase: 'Warm',
+      progress: '1/1',
+      message: 'not warmed: n2 (node gone)',
+      failures: [{ node: 'n2', image: APP, reason: 'node gone' }],
+      failureCount: 1,
+    });
+    sim.pass(600);
+    sim.look();
     expect(sim.status()).toMatchObject({ phase: 'Warm', progress: '1/1' });
+    expect(sim.status()).not.toHaveProperty('failures');
+    expect(sim.status()).not.toHaveProperty('message');
+  });
+
+  it('a node that comes back under its name is warmed, and no longer told as gone', () => {
+    const sim = simulateTask({ images: [APP], nodes: ['n1', 'n2'] });
+    sim.cut();
+    sim.leave('n2');
+    sim.end('n1');
+    sim.end('n2', { image: APP, reason: 'node gone', message: '', hopeless: false });
+    sim.look();
+    sim.join('n2');
+    sim.warmUp();
+    expect(sim.status()).toMatchObject({ phase: 'Warm', progress: '2/2' });
     expect(sim.status()).not.toHaveProperty('failures');
   });
 

@@ -1,4 +1,4 @@
-import type { NodeOutcome } from './batch-outcome.ts';
+import { NODE_GONE, type NodeOutcome } from './batch-outcome.ts';
 import type { KubernetesNode } from './kubernetes.ts';
 import { keyAt, listKeys, nodeKey, packNodes, unpackNodes } from './node-set.ts';
 import {
@@ -24,6 +24,8 @@ export type ProgressInput = {
   known?: ReadonlySet<string>;
   /** Why no node is eligible, where none is. */
   nothingEligible: string | undefined;
+  /** Nodes that are not well now, with the reason. */
+  leftOut?: ReadonlyMap<string, string>;
   presence: PresenceOf;
   /** For each open batch, by Job name, what became of its nodes. */
   outcomes: Map<string, NodeOutcome[]>;
@@ -40,6 +42,7 @@ export type Progress = {
   running: number;
   /** Images, by index, that no node can pull for now. */
   left: Set<number>;
+  leftOut: ReadonlyMap<string, string>;
 };
 
 const MAX_FAILURES = 50;
@@ -66,8 +69,9 @@ export function taskProgress(input: ProgressInput): Progress {
   else if (status.phase !== 'Warming') status.phase = 'Pending';
   status.warmed = warm.records(input.known);
   status.observedGeneration = input.task.metadata.generation ?? 0;
-  status.message = progressMessage(status, input.nothingEligible);
-  return { status: withoutEmpty(status), cold: states.cold, closed, running: states.running, left };
+  const { leftOut = new Map() } = input;
+  status.message = progressMessage(status, input.nothingEligible, leftOut);
+  return { status: withoutEmpty(status), cold: states.cold, closed, running: states.running, left, leftOut };
 }
 
 /** Adds a batch for the first `count` cold nodes to the status; every image that one of them misses, for all of them. */
@@ -99,7 +103,7 @@ export function planBatch(
   status.batch = number;
   status.batches = [...(status.batches ?? []), batch];
   if (status.nodes) status.nodes.warming += nodes.length;
-  const message = progressMessage(status, undefined);
+  const message = progressMessage(status, undefined, progress.leftOut);
   if (message) status.message = message;
   else delete status.message;
   return batch;
@@ -111,7 +115,7 @@ function startRetry(input: ProgressInput): PrewarmTaskStatus {
   if (!status.retryAt || Date.parse(status.retryAt) > input.nowMs) return status;
   delete status.retryAt;
   if (!status.attempt) {
-    for (const field of FIELDS_OF_FAILURE) delete status[field];
+    forgetFailures(input, status);
     return status;
   }
   // A short retry is for what may pass by itself; what is hopeless, and who used up their tries, wait for the long one.
@@ -119,7 +123,9 @@ function startRetry(input: ProgressInput): PrewarmTaskStatus {
   const spent = unpackNodes(status.spentNodes);
   const keys = new Map(input.eligible.map((node) => [node.metadata.name, nodeKey(node)]));
   const waits = (failure: NodeFailure) =>
-    hopeless.has(failure.image) || spent.has(keys.get(failure.node) ?? '');
+    hopeless.has(failure.image) ||
+    spent.has(keys.get(failure.node) ?? '') ||
+    (failure.reason === NODE_GONE && !keys.has(failure.node));
   status.failures = status.failures?.filter(waits) ?? [];
   const listed = status.failures.filter((failure) => !hopeless.has(failure.image)).length;
   status.failureCount = [...hopeless.values()].reduce((sum, nodes) => sum + nodes, listed);
@@ -271,7 +277,7 @@ function openRound(status: PrewarmTaskStatus, nowMs: number): void {
 /** Nothing is running and nothing is left to start: the try is over, and perhaps the round. */
 function endTry(input: ProgressInput, status: PrewarmTaskStatus, states: States, warm: WarmNodes): void {
   if (states.failed === 0) {
-    for (const field of FIELDS_OF_FAILURE) delete status[field];
+    forgetFailures(input, status);
     finish(status, input.eligible.length === 0 ? 'Pending' : 'Warm', input.nowMs);
     return;
   }
@@ -294,6 +300,21 @@ const FIELDS_OF_FAILURE = [
   'failedNodes',
   'spentNodes',
 ] as const;
+
+/** A node that went is nobody's failure; for a while users are told why it was not warmed. */
+const GONE_TOLD_SECONDS = 600;
+
+function forgetFailures(input: ProgressInput, status: PrewarmTaskStatus): void {
+  const eligible = new Set(input.eligible.map((node) => node.metadata.name));
+  const gone = status.failures?.filter(
+    ({ node, reason, time }) =>
+      reason === NODE_GONE &&
+      !eligible.has(node) &&
+      input.nowMs < Date.parse(time) + GONE_TOLD_SECONDS * 1000,
+  );
+  for (const field of FIELDS_OF_FAILURE) delete status[field];
+  if (gone?.length) Object.assign(status, { failures: gone, failureCount: gone.length });
+}
 
 /** The end of a round is when its work ended, not when a node that waited for its turn went away. */
 function finish(status: PrewarmTaskStatus, phase: TaskPhase, nowMs: number): void {

@@ -73,8 +73,24 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const JSON_TYPE = 'application/json';
 const METADATA_TYPE = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
 
-export function createKubeClient(config: KubeConfig): KubeClient {
+export type KubeClientOptions = {
+  /** Tells our requests apart in the API server's audit log. */
+  userAgent: string;
+  /** Called when the API server answers again after it could not be reached for this long. */
+  onReturn?: (awayMs: number) => void;
+};
+
+export function createKubeClient(config: KubeConfig, options: KubeClientOptions): KubeClient {
   const server = config.getCurrentCluster()?.server ?? '';
+  /** When the first request was sent that got no answer. */
+  let awaySinceMs: number | undefined;
+
+  function noteAnswer(): void {
+    if (awaySinceMs === undefined) return;
+    const awayMs = performance.now() - awaySinceMs;
+    awaySinceMs = undefined;
+    options.onReturn?.(awayMs);
+  }
 
   async function send(
     method: HttpMethod,
@@ -89,18 +105,23 @@ export function createKubeClient(config: KubeConfig): KubeClient {
       if (value !== undefined) url.searchParams.set(name, String(value));
     const context = new RequestContext(url.toString(), method);
     await config.applySecurityAuthentication(context);
-    const headers: Record<string, string> = { ...context.getHeaders(), accept };
+    const headers: Record<string, string> = {
+      ...context.getHeaders(),
+      accept,
+      'user-agent': options.userAgent,
+    };
     if (body) headers['content-type'] = body.type;
     const dispatcher = context.getDispatcher();
+    const sentMs = performance.now();
     const response = await fetch(url, {
       ...{ method, headers, signal },
       ...(body ? { body: JSON.stringify(body.value) } : {}),
       ...(dispatcher ? { dispatcher } : {}),
     }).catch((error: unknown) => {
-      const cause =
-        error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error);
-      throw new KubeError(0, 'Unreachable', `the API server did not answer: ${cause}`, { cause: error });
+      awaySinceMs ??= sentMs;
+      throw unreachable(error);
     });
+    noteAnswer();
     if (!response.ok) throw await kubeError(response, method, path);
     return response;
   }
@@ -113,7 +134,9 @@ export function createKubeClient(config: KubeConfig): KubeClient {
     accept?: string,
   ): Promise<T> {
     const response = await send(method, path, query, AbortSignal.timeout(REQUEST_TIMEOUT_MS), body, accept);
-    return (await response.json()) as T;
+    return (await response.json().catch((error: unknown) => {
+      throw unreachable(error);
+    })) as T;
   }
 
   const json = (value: unknown) => ({ type: JSON_TYPE, value });
@@ -151,12 +174,16 @@ export function createKubeClient(config: KubeConfig): KubeClient {
     },
     async watch(resource, query, onEvent, signal) {
       const path = resourcePath(resource, undefined);
+      const asked = { ...query, watch: true, allowWatchBookmarks: true };
+      // The answer begins at once, whenever the first event may come: a connection that swallows the request is dead.
+      const late = new AbortController();
+      const timer = setTimeout(() => late.abort(), REQUEST_TIMEOUT_MS);
       const response = await send(
         HttpMethod.GET,
         path,
-        { ...query, watch: true, allowWatchBookmarks: true },
-        signal,
-      );
+        asked,
+        AbortSignal.any([signal, late.signal]),
+      ).finally(() => clearTimeout(timer));
       if (!response.body) return;
       const lines = createInterface({
         input: Readable.fromWeb(response.body),
@@ -165,6 +192,11 @@ export function createKubeClient(config: KubeConfig): KubeClient {
       for await (const line of lines) if (line) onEvent(JSON.parse(line) as WatchEvent);
     },
   };
+}
+
+function unreachable(error: unknown): KubeError {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error);
+  return new KubeError(0, 'Unreachable', `the API server did not answer: ${cause}`, { cause: error });
 }
 
 async function kubeError(response: Response, method: string, path: string): Promise<KubeError> {

@@ -10,6 +10,8 @@ export type Informer<T extends Named> = {
   /** Lists and then watches until stopped; resolves when the first list is in. */
   start(): Promise<void>;
   stop(): void;
+  /** Asks anew from the last known version: what was told meanwhile may be stuck in a connection that broke. */
+  rewatch(): void;
   hasSynced(): boolean;
   /** By `namespace/name`, or `name` for objects without a namespace. */
   get(key: string): T | undefined;
@@ -30,11 +32,17 @@ export type InformerOptions<T extends Named> = {
 };
 
 const PAGE = 500;
-/** The server ends a watch after this long; a watch that says nothing for longer is dead. */
+/** The server ends a watch after this long. */
 const WATCH_SECONDS = 300;
-const SILENCE_MS = (WATCH_SECONDS + 30) * 1000;
-const MAX_BACKOFF_MS = 30_000;
-const MIN_PAUSE_MS = 20;
+/**
+ * The server sends a bookmark about every minute. After more silence the connection is dead, or nothing ever happened
+ * to this resource; asking anew from the last version is right for both, and costs one request and no list.
+ */
+const SILENCE_MS = 100_000;
+/** A watch that lived this long worked. */
+const CALM_MS = 5_000;
+const FIRST_BACKOFF_MS = 250;
+const MAX_BACKOFF_MS = 10_000;
 
 export function keyOf(object: Named): string {
   const { namespace, name = '' } = object.metadata;
@@ -62,6 +70,7 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
   let resourceVersion: string | undefined;
   /** Once listed there is something to stand on, also while it is listed again. */
   let synced = false;
+  let current: AbortController | undefined;
 
   function set(key: string, after: T | undefined): void {
     const before = objects.get(key);
@@ -106,9 +115,11 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
   }
 
   async function watchOnce(): Promise<void> {
-    const silent = new AbortController();
-    let timer = setTimeout(() => silent.abort(), SILENCE_MS);
-    const signal = AbortSignal.any([stopped.signal, silent.signal]);
+    const given = new AbortController();
+    current = given;
+    const giveUp = () => given.abort();
+    let timer = setTimeout(giveUp, SILENCE_MS);
+    const signal = AbortSignal.any([stopped.signal, given.signal]);
     try {
       const query = {
         ...selector,
@@ -120,45 +131,46 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
         query,
         (event) => {
           clearTimeout(timer);
-          timer = setTimeout(() => silent.abort(), SILENCE_MS);
+          timer = setTimeout(giveUp, SILENCE_MS);
           take(event);
         },
         signal,
       );
+    } catch (error) {
+      if (!given.signal.aborted) throw error;
     } finally {
       clearTimeout(timer);
       // Where what was told could not be taken in, the answer is still open.
-      silent.abort();
+      given.abort();
     }
   }
 
-  /** Lists where there is no version to go on from, then watches; returns when the watch ended in order. */
-  async function step(): Promise<void> {
-    if (resourceVersion === undefined) await listAll();
-    else await watchOnce();
+  /** Lists where there is no version to go on from, then watches until that ends; gives how long the watch lived. */
+  async function step(onListed: () => void): Promise<number> {
+    let begunMs: number | undefined;
+    try {
+      if (resourceVersion === undefined) {
+        await listAll();
+        synced = true;
+        onListed();
+      }
+      begunMs = performance.now();
+      await watchOnce();
+    } catch (error) {
+      if (isGone(error)) resourceVersion = undefined;
+      else if (!stopped.signal.aborted) onError(error);
+    }
+    return begunMs === undefined ? 0 : performance.now() - begunMs;
   }
 
-  async function run(onFirstList: () => void): Promise<void> {
+  async function run(onListed: () => void): Promise<void> {
     let failures = 0;
     while (!stopped.signal.aborted) {
-      try {
-        await step();
-        failures = 0;
-        synced = true;
-        onFirstList();
-        // A server or a proxy that ends every watch at once must not be asked in a tight loop.
-        await sleep(MIN_PAUSE_MS);
-      } catch (error) {
-        if (stopped.signal.aborted) return;
-        if (isGone(error)) {
-          resourceVersion = undefined;
-          continue;
-        }
-        onError(error);
-        failures += 1;
-        const backoff = Math.min(MAX_BACKOFF_MS, 250 * 2 ** failures);
-        await sleep(backoff * (0.5 + Math.random()), undefined, { signal: stopped.signal }).catch(() => {});
-      }
+      // Only a watch that lived shows that all is well: where lists work and watches fail, it would be list after list.
+      if ((await step(onListed)) >= CALM_MS) failures = 0;
+      const backoff = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** failures);
+      failures += 1;
+      await sleep(backoff * (0.5 + Math.random()), undefined, { signal: stopped.signal }).catch(() => {});
     }
   }
 
@@ -169,6 +181,7 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
       return started;
     },
     stop: () => stopped.abort(),
+    rewatch: () => current?.abort(),
     hasSynced: () => synced,
     get: (key) => objects.get(key),
     values: () => [...objects.values()],
