@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
-import { startApp } from './app.ts';
+import { type App, startApp } from './app.ts';
 import { uninstall } from './cli/uninstall.ts';
 import { helpText, readConfig } from './config.ts';
 
@@ -28,10 +28,7 @@ switch (result.command.run) {
   }
   case 'serve': {
     const log = pino({ level: result.command.config.logLevel, base: { version } });
-    const app = await startApp(result.command.config, version, log).catch((error: unknown) => {
-      log.fatal({ err: error }, 'could not start');
-      process.exit(1);
-    });
+    let app: App | undefined;
     let stopping = false;
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.on(signal, () => {
@@ -39,7 +36,8 @@ switch (result.command.run) {
         if (stopping) process.exit(1);
         stopping = true;
         log.info({ signal }, 'stopping');
-        app.stop().then(
+        // Before it has started there is nothing to end in order.
+        (app?.stop() ?? Promise.resolve()).then(
           () => process.exit(0),
           (error: unknown) => {
             log.error({ err: error }, 'stopping failed');
@@ -48,5 +46,9 @@ switch (result.command.run) {
         );
       });
     }
+    app = await startApp(result.command.config, version, log).catch((error: unknown) => {
+      log.fatal({ err: error }, 'could not start');
+      process.exit(1);
+    });
   }
 }
