@@ -13,6 +13,7 @@ export type Config = {
   webhookConfiguration: string;
   webhookHosts: string[];
   certDir: string | undefined;
+  certSecret: string;
   kubeconfig: string | undefined;
   excludedNamespaces: string[];
   maxActiveTasks: number;
@@ -66,6 +67,12 @@ const OPTIONS = {
     flag: 'cert-dir',
     fallback: '',
     help: 'folder with tls.crt, tls.key and ca.crt; default: our own authority',
+  },
+  certSecret: {
+    env: 'CERT_SECRET',
+    flag: 'cert-secret',
+    fallback: 'ips-certificates',
+    help: 'Secret in our namespace in which our own authority is kept',
   },
   kubeconfig: {
     env: 'KUBECONFIG',
@@ -161,8 +168,9 @@ export function readConfig(args: string[], environment: NodeJS.ProcessEnv): Conf
     workerImage: raw('workerImage'),
     warmerPriorityClass: raw('warmerPriorityClass') === 'none' ? '' : objectName('warmerPriorityClass'),
     webhookConfiguration: objectName('webhookConfiguration'),
-    webhookHosts: hosts.length > 0 ? hosts : [`ips.${namespace}.svc`, `ips.${namespace}.svc.cluster.local`],
+    webhookHosts: hosts.length > 0 ? hosts : [`ips.${namespace}.svc`],
     certDir: raw('certDir') || undefined,
+    certSecret: objectName('certSecret'),
     kubeconfig: raw('kubeconfig') || undefined,
     excludedNamespaces: [...new Set([namespace, ...list('excludedNamespaces')])],
     maxActiveTasks: integer('maxActiveTasks', 1, 1000),

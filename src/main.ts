@@ -1,10 +1,12 @@
 import { pino } from 'pino';
 import packageJson from '../package.json' with { type: 'json' };
-import { startApp } from './app.ts';
+import { type App, startApp } from './app.ts';
 import { uninstall } from './cli/uninstall.ts';
 import { helpText, readConfig } from './config.ts';
 
 const { version } = packageJson;
+/** Tells our requests apart in the API server's audit log. */
+const userAgent = `image-prewarm-service/${version}`;
 const result = readConfig(process.argv.slice(2), process.env);
 
 if (!result.ok) {
@@ -20,7 +22,8 @@ switch (result.command.run) {
     break;
   case 'uninstall': {
     const { kubeconfig, dryRun } = result.command;
-    await uninstall({ kubeconfig, dryRun, say: console.log }).catch((error: unknown) => {
+    const options = { kubeconfig, userAgent, dryRun, say: console.log };
+    await uninstall(options).catch((error: unknown) => {
       console.error(`ips: ${error instanceof Error ? error.message : error}`);
       process.exit(1);
     });
@@ -28,10 +31,7 @@ switch (result.command.run) {
   }
   case 'serve': {
     const log = pino({ level: result.command.config.logLevel, base: { version } });
-    const app = await startApp(result.command.config, version, log).catch((error: unknown) => {
-      log.fatal({ err: error }, 'could not start');
-      process.exit(1);
-    });
+    let app: App | undefined;
     let stopping = false;
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.on(signal, () => {
@@ -39,7 +39,8 @@ switch (result.command.run) {
         if (stopping) process.exit(1);
         stopping = true;
         log.info({ signal }, 'stopping');
-        app.stop().then(
+        // Before it has started there is nothing to end in order.
+        (app?.stop() ?? Promise.resolve()).then(
           () => process.exit(0),
           (error: unknown) => {
             log.error({ err: error }, 'stopping failed');
@@ -48,5 +49,9 @@ switch (result.command.run) {
         );
       });
     }
+    app = await startApp(result.command.config, { version, userAgent }, log).catch((error: unknown) => {
+      log.fatal({ err: error }, 'could not start');
+      process.exit(1);
+    });
   }
 }

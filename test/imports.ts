@@ -9,7 +9,7 @@ const ALLOWED: Record<string, { local: string[]; packages: RegExp }> = {
   admission: { local: ['admission', 'domain', 'certs'], packages: /^(fastify|node:(timers\/promises|tls))$/ },
   coordination: { local: ['coordination', 'domain'], packages: /^(ioredis|redlock)$/ },
   kube: { local: ['kube', 'domain'], packages: /./ },
-  certs: { local: ['certs', 'domain'], packages: /./ },
+  certs: { local: ['certs', 'domain', 'kube', 'metrics'], packages: /./ },
   metrics: { local: ['metrics'], packages: /./ },
 };
 

@@ -2,11 +2,11 @@ import { type ClientHttp2Session, connect } from 'node:http2';
 import { Agent, request as httpsRequest } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
-import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { type CertificateSource, ownAuthoritySource } from '../certs/certificate-source.ts';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { createAuthority, issueServingCertificate } from '../certs/authority.ts';
+import type { CertificateSource, ServingCertificate } from '../certs/certificate-source.ts';
 import { createAdmissionServer } from './server.ts';
 
-const DAY_MS = 24 * 60 * 60_000;
 const REVIEW = JSON.stringify({
   request: {
     uid: 'u1',
@@ -20,12 +20,29 @@ const NAMES = { dnsNames: ['localhost'], ipAddresses: ['127.0.0.1'] };
 let certificates: CertificateSource;
 
 beforeAll(async () => {
-  certificates = await ownAuthoritySource({ ...NAMES, onError: fail });
-  return () => certificates.close();
+  certificates = sourceOf(await newCertificate());
 });
 
-function fail(error: Error): void {
-  throw error;
+async function newCertificate(): Promise<ServingCertificate> {
+  const now = new Date();
+  const authority = await createAuthority({ commonName: 'Test CA', now, validityDays: 2 });
+  const pair = await issueServingCertificate({ authority, ...NAMES, now, validityDays: 1 });
+  return { ...pair, ca: authority.cert };
+}
+
+/** A source whose certificate the test changes. */
+function sourceOf(first: ServingCertificate): CertificateSource & { change(next: ServingCertificate): void } {
+  const listeners: ((certificate: ServingCertificate) => void)[] = [];
+  let current = first;
+  return {
+    current: () => current,
+    onChange: (listener) => void listeners.push(listener),
+    close() {},
+    change(next) {
+      current = next;
+      for (const listener of listeners) listener(next);
+    },
+  };
 }
 
 async function start(source = certificates) {
@@ -145,33 +162,23 @@ describe('the admission server', () => {
 
   it('is trusted by nobody who does not know its authority', async () => {
     const { port } = await start();
-    const other = await ownAuthoritySource({ ...NAMES, onError: fail });
-    onTestFinished(() => other.close());
-    await expect(post1(port, other.current().ca, REVIEW)).rejects.toThrow(/certificate|issuer|signature/i);
+    const other = await newCertificate();
+    await expect(post1(port, other.ca, REVIEW)).rejects.toThrow(/certificate|issuer|signature/i);
   });
 
   it('shows a renewed certificate to new connections, and goes on with those that are open', async () => {
-    let nowMs = Date.now() - 250 * DAY_MS;
-    const source = await ownAuthoritySource({
-      ...NAMES,
-      onError: fail,
-      now: () => new Date(nowMs),
-      checkIntervalMs: 10,
-    });
-    onTestFinished(() => source.close());
+    const source = sourceOf(await newCertificate());
     const { port, ca } = await start(source);
     const session = openSession(port, ca);
     expectLabelled(await post2(session, REVIEW));
     const before = await greeted(port, ca, 'h2');
-    nowMs = Date.now();
-    const after = await vi.waitFor(async () => {
-      const now = await greeted(port, ca, 'h2');
-      expect(now.serial).not.toBe(before.serial);
-      return now;
-    });
+    const next = await newCertificate();
+    source.change(next);
+    const after = await greeted(port, next.ca, 'h2');
+    expect(after.serial).not.toBe(before.serial);
     expect(after.protocol).toBe('h2');
     expectLabelled(await post2(session, REVIEW));
-    expectLabelled(await post1(port, ca, REVIEW));
+    expectLabelled(await post1(port, next.ca, REVIEW));
   });
 });
 

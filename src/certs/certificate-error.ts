@@ -5,6 +5,8 @@ export type CertificateErrorCode =
   | 'IPS_CERT_NOT_VALID_NOW'
   | 'IPS_CERT_KEY_MISMATCH'
   | 'IPS_CERT_CA_MISMATCH'
+  | 'IPS_CERT_NAME_MISSING'
+  | 'IPS_CERT_SECRET_MISSING'
   | 'IPS_CERT_AUTHORITY_EXPIRED';
 
 export class CertificateError extends Error {

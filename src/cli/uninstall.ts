@@ -9,6 +9,7 @@ import { RESOURCES, type Resource } from '../kube/resources.ts';
 
 export type UninstallOptions = {
   kubeconfig: string;
+  userAgent: string;
   /** Tells what would be done, and does nothing. */
   dryRun: boolean;
   say: (line: string) => void;
@@ -43,8 +44,8 @@ const MARKED: Resource[] = [RESOURCES.deployments, REPLICA_SETS, RESOURCES.pods]
  * Takes IPS out of a cluster, with the rights of whoever calls: first the webhook configuration, so that no apply meets
  * a webhook that is gone, then IPS itself, its tasks, what it wrote on workloads, and all that deploy/ made.
  */
-export async function uninstall({ kubeconfig, dryRun, say }: UninstallOptions): Promise<void> {
-  const client = createKubeClient(loadKubeConfig(kubeconfig));
+export async function uninstall({ kubeconfig, userAgent, dryRun, say }: UninstallOptions): Promise<void> {
+  const client = createKubeClient(loadKubeConfig(kubeconfig), { userAgent });
   const done = dryRun ? 'would be removed' : 'removed';
   let found = 0;
   let failed = 0;

@@ -38,6 +38,8 @@ export type KubeClient = {
     object: T,
   ): Promise<T>;
   /** Fails with a conflict where `metadata.resourceVersion` is no longer the current one. */
+  replace<T extends KubernetesObject>(resource: Resource, object: T): Promise<T>;
+  /** As `replace`, of the status alone. */
   replaceStatus<T extends KubernetesObject>(resource: Resource, object: T): Promise<T>;
   mergePatch<T extends KubernetesObject>(
     resource: Resource,
@@ -156,6 +158,10 @@ export function createKubeClient(config: KubeConfig, options: KubeClientOptions)
     },
     create: (resource, namespace, object) =>
       call(HttpMethod.POST, resourcePath(resource, namespace), {}, json(object)),
+    replace: (resource, object) => {
+      const { namespace, name } = object.metadata;
+      return call(HttpMethod.PUT, resourcePath(resource, namespace, name), {}, json(object));
+    },
     replaceStatus: (resource, object) => {
       const { namespace, name } = object.metadata;
       return call(HttpMethod.PUT, `${resourcePath(resource, namespace, name)}/status`, {}, json(object));

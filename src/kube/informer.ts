@@ -24,6 +24,7 @@ export type InformerOptions<T extends Named> = {
   client: KubeClient;
   resource: Resource;
   labelSelector?: string;
+  fieldSelector?: string;
   /** Keeps only the fields in use: what it returns is what is held in memory. */
   trim: (object: KubernetesObject) => T;
   /** Called with the old and the new state; it must only note keys, since what it throws would end the watch. */
@@ -64,7 +65,8 @@ function isOlder(told: Named, held: Named | undefined): boolean {
  */
 export function createInformer<T extends Named>(options: InformerOptions<T>): Informer<T> {
   const { client, resource, onChange, onError } = options;
-  const selector = options.labelSelector ? { labelSelector: options.labelSelector } : {};
+  const { labelSelector, fieldSelector } = options;
+  const selector = { labelSelector, fieldSelector };
   const stopped = new AbortController();
   const objects = new Map<string, T>();
   let resourceVersion: string | undefined;

@@ -6,6 +6,7 @@ export const RESOURCES = {
   pods: { apiVersion: 'v1', plural: 'pods' },
   nodes: { apiVersion: 'v1', plural: 'nodes' },
   events: { apiVersion: 'v1', plural: 'events' },
+  secrets: { apiVersion: 'v1', plural: 'secrets' },
   jobs: { apiVersion: 'batch/v1', plural: 'jobs' },
   tasks: { apiVersion: 'ips.dev/v1alpha1', plural: 'prewarmtasks' },
   webhookConfigurations: {

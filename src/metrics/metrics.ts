@@ -61,6 +61,12 @@ export function createMetrics(build: { version: string }) {
       labelNames: ['result'],
       registers,
     }),
+    certificateExpiry: new Gauge({
+      name: 'ips_certificate_expiry_timestamp_seconds',
+      help: 'When the certificate ends that admission serves (serving), and the CA that lasts longest (ca); seconds since 1970',
+      labelNames: ['certificate'],
+      registers,
+    }),
     admissionDuration: new Histogram({
       name: 'ips_admission_duration_seconds',
       help: 'Time to answer an admission review, without the network',

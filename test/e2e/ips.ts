@@ -31,7 +31,7 @@ export type Ips = {
 
 /** Applies the manifests, all but the webhook configuration, which needs to know where IPS listens. */
 export async function installIps(cluster: Cluster): Promise<void> {
-  for (const file of ['namespace', 'crd', 'priority-class', 'rbac', 'policies']) {
+  for (const file of ['namespace', 'crd', 'priority-class', 'rbac', 'secret', 'policies']) {
     await kubectl(cluster, ['apply', '-f', join(BASE, `${file}.yaml`)]);
   }
   await kubectl(cluster, ['apply', '-f', '-'], JSON.stringify(settings(cluster)));
