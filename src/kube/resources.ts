@@ -7,6 +7,7 @@ export const RESOURCES = {
   nodes: { apiVersion: 'v1', plural: 'nodes' },
   events: { apiVersion: 'v1', plural: 'events' },
   jobs: { apiVersion: 'batch/v1', plural: 'jobs' },
+  runtimeClasses: { apiVersion: 'node.k8s.io/v1', plural: 'runtimeclasses' },
   tasks: { apiVersion: 'ips.dev/v1alpha1', plural: 'prewarmtasks' },
   webhookConfigurations: {
     apiVersion: 'admissionregistration.k8s.io/v1',
