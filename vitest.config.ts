@@ -12,6 +12,8 @@ export default defineConfig({
           globalSetup: ['test/e2e/global-setup.ts'],
           // One cluster, and one IPS at a time on it.
           fileParallelism: false,
+          // Those marked concurrent mostly wait.
+          maxConcurrency: 20,
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },

@@ -1,9 +1,10 @@
 import type { Logger } from 'pino';
 import { createMemoryClaims, createMemoryTokens } from '../coordination/memory.ts';
 import { PREWARM, TASK_LABEL, WARMER_LABEL } from '../domain/annotations.ts';
-import type { Job, KubernetesNode, KubernetesObject, Pod } from '../domain/kubernetes.ts';
+import type { Job, KubernetesNode, KubernetesObject, Pod, RuntimeClass } from '../domain/kubernetes.ts';
 import { nodeChanged, trimNode } from '../domain/node-view.ts';
 import type { PrewarmTask } from '../domain/prewarm-task.ts';
+import { trimRuntimeClass } from '../domain/runtime-class.ts';
 import type { WarmerOptions } from '../domain/warmer-job.ts';
 import { type Workload, type WorkloadKind, workloadOf } from '../domain/workload.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -116,6 +117,15 @@ export function createController(options: ControllerOptions): Controller {
     },
   });
   let nodesTimer: NodeJS.Timeout | undefined;
+  const runtimeClasses = informer<RuntimeClass>({
+    resource: RESOURCES.runtimeClasses,
+    trim: trimRuntimeClass,
+    onChange(name) {
+      for (const task of tasks.values())
+        if (task.spec.runtimeClassName === name)
+          taskQueue.add(`${task.metadata.namespace}/${task.metadata.name}`);
+    },
+  });
 
   function addTaskOf(object: KubernetesObject | undefined): void {
     const task = object?.metadata.labels?.[TASK_LABEL];
@@ -137,7 +147,7 @@ export function createController(options: ControllerOptions): Controller {
   const tokens = createMemoryTokens(options.maxConcurrentPulls, askAgain);
   const batchWatch = createBatchWatch({ client, jobs, pods, nodes });
   const reconcileTask = createTaskReconciler({
-    ...{ client, tasks, nodes, jobs, metrics, now, log },
+    ...{ client, tasks, nodes, runtimeClasses, jobs, metrics, now, log },
     batchWatch,
     claims,
     tokens,
@@ -164,7 +174,7 @@ export function createController(options: ControllerOptions): Controller {
     }
   }
 
-  const informers = [workloads.Deployment, workloads.Pod, tasks, jobs, pods, nodes];
+  const informers = [workloads.Deployment, workloads.Pod, tasks, jobs, pods, nodes, runtimeClasses];
   let resyncTimer: NodeJS.Timeout | undefined;
   let catchUpTimer: NodeJS.Timeout | undefined;
   let resyncedMs = 0;

@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import type { PullTokens, TaskClaims } from '../coordination/ports.ts';
 import { stableJson } from '../domain/fingerprint.ts';
-import type { Job, KubernetesNode } from '../domain/kubernetes.ts';
-import { compileNodeMatcher, type NodeMatcher } from '../domain/node-matching.ts';
+import type { Job, KubernetesNode, RuntimeClass } from '../domain/kubernetes.ts';
+import type { NodeMatcher } from '../domain/node-matching.ts';
 import { nodeKey } from '../domain/node-set.ts';
 import { eligibleNodes, presenceOnNode } from '../domain/node-view.ts';
 import {
@@ -13,6 +13,7 @@ import {
   type PrewarmTaskStatus,
   type TaskPhase,
 } from '../domain/prewarm-task.ts';
+import { compileRuntimeMatcher } from '../domain/runtime-class.ts';
 import { type Progress, planBatch, taskProgress } from '../domain/task-progress.ts';
 import { jobName, SPEC_HASH_ANNOTATION, type WarmerOptions, warmerJob } from '../domain/warmer-job.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -28,6 +29,7 @@ export type TaskReconcilerOptions = {
   client: KubeClient;
   tasks: Informer<PrewarmTask>;
   nodes: Informer<KubernetesNode>;
+  runtimeClasses: Informer<RuntimeClass>;
   jobs: Informer<Job>;
   batchWatch: BatchWatch;
   claims: TaskClaims;
@@ -43,12 +45,12 @@ const PROGRESS_EVERY_MS = 10_000;
 /** How soon to look again at warmers that wait: pods' Events are read, not watched. */
 const LOOK_AGAIN_MS = 1_000;
 /** A time-out is noticed at most this late. */
-const OPEN_BATCH_MS = 10_000;
+const OPEN_BATCH_MS = 5_000;
 
 /** Moves each task towards warm: rounds, batches, Jobs, and the record of what came of them. */
 export function createTaskReconciler(options: TaskReconcilerOptions): (key: string) => Promise<Again> {
   const { client, tasks, jobs, claims, tokens, metrics, log } = options;
-  const matchers = new WeakMap<object, NodeMatcher>();
+  const matchers = new WeakMap<object, { runtimeClass: RuntimeClass | undefined; fits: NodeMatcher }>();
   const written = new Map<string, number>();
   const warming = new Set<string>();
   const fence = createPlanFence(options);
@@ -91,10 +93,13 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   }
 
   function matcherOf(task: PrewarmTask): NodeMatcher {
-    const requirements = task.spec.nodeRequirements ?? {};
-    const matcher = matchers.get(requirements) ?? compileNodeMatcher(requirements);
-    matchers.set(requirements, matcher);
-    return matcher;
+    const { nodeRequirements: requirements = {}, runtimeClassName: name } = task.spec;
+    const runtimeClass = options.runtimeClasses.get(name ?? '');
+    const known = matchers.get(requirements);
+    if (known && known.runtimeClass === runtimeClass) return known.fits;
+    const fits = compileRuntimeMatcher(requirements, name, runtimeClass);
+    matchers.set(requirements, { runtimeClass, fits });
+    return fits;
   }
 
   async function giveUp(key: string): Promise<void> {
@@ -177,6 +182,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     if (!(await fence.mayMake(task, batch.jobName))) return;
     try {
       jobs.put(await client.create(RESOURCES.jobs, namespace, warmerJob(task, batch, options.warmer)));
+      options.batchWatch.refuse(batch.jobName, undefined);
       metrics.jobCreation.inc({ result: 'created' });
       log.info(
         { task: task.metadata.name, namespace, job: batch.jobName, nodes: batch.nodes.length },

@@ -187,11 +187,7 @@ export function createWorkloadReconciler(
     const status = task?.status ?? NO_IMAGES;
     const changes = outputChanges(workload, status, task?.metadata.name);
     if (!changes) return undefined;
-    const event = statusEvent(
-      workload.metadata.annotations?.[OUTPUT.status],
-      status,
-      task?.spec.images.length ?? 0,
-    );
+    const event = statusEvent(workload.metadata.annotations, status, task?.spec.images.length ?? 0);
     const waitMs = (written.get(key) ?? 0) + STATUS_EVERY_MS - options.now().getTime();
     if (!event && waitMs > 0) return { afterMs: waitMs };
     written.set(key, options.now().getTime());

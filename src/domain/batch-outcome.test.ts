@@ -265,7 +265,10 @@ describe('batchOutcomes', () => {
     },
     {
       what: 'the Job controller may not make its pod',
-      evidence: { nowMs: Date.parse(STARTED) + 15_001, refusal: 'exceeded quota: pods' },
+      evidence: {
+        nowMs: Date.parse(STARTED) + 15_001,
+        refusal: 'Error creating: pods "ips-1-0-x7k2" is forbidden: exceeded quota: pods',
+      },
       reason: 'no warmer: exceeded quota: pods',
       message: '',
     },

@@ -66,9 +66,14 @@ function problemAround(
   if (failed) return { reason: 'warmer failed', message: 'its pod is gone and its Job counts it as failed' };
   const lookedMs = Math.min(ageMs, evidence.nowMs - (evidence.lookingSinceMs ?? 0));
   if (!pod && lookedMs > (evidence.refusal ? REFUSED_MS : NO_POD_MS))
-    return { reason: `no warmer: ${(evidence.refusal ?? NO_POD).slice(0, 200)}`, message: '' };
+    return { reason: `no warmer: ${refusalWords(evidence.refusal)}`, message: '' };
   if (ageMs <= evidence.timeoutMs) return undefined;
   return { reason: 'timed out', message: `not there after ${Math.round(evidence.timeoutMs / 1000)} s` };
+}
+
+/** `Error creating: pods "…" is forbidden: exceeded quota: …`: which of many pods it was helps nobody. */
+function refusalWords(message = NO_POD): string {
+  return message.replace(/^.*? is forbidden: /s, '').slice(0, 200);
 }
 
 const NO_POD = 'the Job controller made no pod for it';

@@ -81,6 +81,8 @@ export type KubernetesNode = KubernetesObject & {
   status?: {
     conditions?: NodeCondition[];
     images?: ContainerImage[];
+    allocatable?: Record<string, string>;
+    runtimeHandlers?: { name?: string }[];
     nodeInfo?: {
       kubeletVersion?: string;
       containerRuntimeVersion?: string;
@@ -88,6 +90,13 @@ export type KubernetesNode = KubernetesObject & {
       architecture?: string;
     };
   };
+};
+
+export type RuntimeClass = KubernetesObject & {
+  handler?: string;
+  scheduling?: { nodeSelector?: Record<string, string>; tolerations?: Toleration[] };
+  /** What the runtime itself takes of a node for each pod, as quantities. */
+  overhead?: { podFixed?: Record<string, string> };
 };
 
 export type Deployment = KubernetesObject & { spec?: { template?: PodTemplate } };

@@ -11,6 +11,7 @@ export function trimNode(object: KubernetesObject): KubernetesNode {
   const { metadata, spec, status } = object as KubernetesNode;
   const { name, uid, resourceVersion, deletionTimestamp, labels } = metadata;
   const { kubeletVersion, containerRuntimeVersion, operatingSystem, architecture } = status?.nodeInfo ?? {};
+  const { allocatable } = status ?? {};
   return JSON.parse(
     JSON.stringify({
       metadata: { name, uid, resourceVersion, deletionTimestamp, labels },
@@ -20,6 +21,8 @@ export function trimNode(object: KubernetesObject): KubernetesNode {
           ?.filter((condition) => CONDITIONS.includes(condition.type))
           .map(({ type, status: value, lastHeartbeatTime }) => ({ type, status: value, lastHeartbeatTime })),
         images: status?.images,
+        allocatable: allocatable && { cpu: allocatable['cpu'], memory: allocatable['memory'] },
+        runtimeHandlers: status?.runtimeHandlers?.map(({ name: handler }) => ({ name: handler })),
         nodeInfo: { kubeletVersion, containerRuntimeVersion, operatingSystem, architecture },
       },
     }),

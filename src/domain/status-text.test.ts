@@ -110,6 +110,8 @@ describe('statusText', () => {
 describe('statusEvent', () => {
   const times = { startedAt: '2026-01-01T00:00:00.000Z', finishedAt: '2026-01-01T00:01:02.340Z' };
 
+  const annotations = (status: string | undefined) => (status ? { 'ips/status': status } : undefined);
+
   it.each<{ what: string; before?: string; status: PrewarmTaskStatus; images?: number; event: object }>([
     {
       what: 'warming begins',
@@ -178,7 +180,7 @@ describe('statusEvent', () => {
       event: { type: 'Normal', reason: 'Prewarmed', message: '1 image on 1 of 1 nodes' },
     },
   ])('tells that $what', ({ before, status, images = 1, event }) => {
-    expect(statusEvent(before, status, images)).toEqual(event);
+    expect(statusEvent(annotations(before), status, images)).toEqual(event);
   });
 
   it.each<{ what: string; before: string; status: PrewarmTaskStatus }>([
@@ -203,6 +205,19 @@ describe('statusEvent', () => {
       status: { phase: 'Failed', nodes: nodes(0, 2), message: 'app:1: not found on 2 nodes' },
     },
   ])('is silent where $what', ({ before, status }) => {
-    expect(statusEvent(before, status, 1)).toBeUndefined();
+    expect(statusEvent(annotations(before), status, 1)).toBeUndefined();
+  });
+
+  it('tells the first failure of a round while it is tried again, once', () => {
+    const message = 'app:1: rate limited on n1';
+    const failure = { node: 'n1', image: 'app:1', reason: 'rate limited', message: '', time: '' };
+    const status: PrewarmTaskStatus = { phase: 'Warming', nodes: nodes(1, 2), message, failures: [failure] };
+    const before = annotations('Warming 0/2 nodes');
+    expect(statusEvent(before, status, 1)).toEqual({
+      type: 'Warning',
+      reason: 'PrewarmRetrying',
+      message: 'Warming 1/2 nodes: app:1: rate limited on n1',
+    });
+    expect(statusEvent({ ...before, 'ips/message': 'app:1: disk full on n1' }, status, 1)).toBeUndefined();
   });
 });

@@ -1,3 +1,4 @@
+import { OUTPUT } from './annotations.ts';
 import { NODE_GONE, NODE_NOT_READY } from './batch-outcome.ts';
 import type { PrewarmTaskStatus } from './prewarm-task.ts';
 
@@ -57,15 +58,15 @@ export function statusText(status: PrewarmTaskStatus): string {
 
 export type StatusEvent = { type: 'Normal' | 'Warning'; reason: string; message: string };
 
-/** The Event that a change of the annotation `ips/status` is worth; none when only numbers changed. */
+/** The Event that a change from what a workload's annotations say is worth; none when only numbers changed. */
 export function statusEvent(
-  before: string | undefined,
+  before: Record<string, string> | undefined,
   status: PrewarmTaskStatus,
   images: number,
 ): StatusEvent | undefined {
   const after = statusText(status);
   const kind = (text: string | undefined) => /^[A-Za-z]*/.exec(text ?? '')?.[0];
-  if (kind(before) === kind(after)) return undefined;
+  if (kind(before?.[OUTPUT.status]) === kind(after)) return firstFailure(before?.[OUTPUT.message], status);
   const what = `${images} ${images === 1 ? 'image' : 'images'}`;
   const { eligible = 0, warm = 0 } = status.nodes ?? {};
   switch (status.phase) {
@@ -93,6 +94,12 @@ export function statusEvent(
 
 function but(status: PrewarmTaskStatus): string {
   return status.message ? `; ${status.message}` : '';
+}
+
+/** The tries that follow may take minutes: why the first was in vain is told at once. */
+function firstFailure(before: string | undefined, status: PrewarmTaskStatus): StatusEvent | undefined {
+  if (status.phase !== 'Warming' || !status.failures?.length || before) return undefined;
+  return { type: 'Warning', reason: 'PrewarmRetrying', message: `${statusText(status)}: ${status.message}` };
 }
 
 function duration(status: PrewarmTaskStatus): string {

@@ -21,6 +21,8 @@ export const SPEC_HASH_ANNOTATION = 'ips/spec-hash';
 
 export const WARM_CONTAINER = 'warm';
 
+export const WARMER_REQUESTS: Record<string, string> = { cpu: '10m', memory: '16Mi' };
+
 /** A Job that outlives its planner ends by itself, this long after IPS would have ended it. */
 const BACKSTOP_SECONDS = 120;
 
@@ -110,7 +112,7 @@ function podSpec(task: PrewarmTask, batch: OpenBatch, options: WarmerOptions): o
         imagePullPolicy: 'IfNotPresent',
         args: ['-v'],
         resources: {
-          requests: { cpu: '10m', memory: '16Mi' },
+          requests: WARMER_REQUESTS,
           limits: { cpu: '100m', memory: '64Mi' },
         },
         securityContext: {

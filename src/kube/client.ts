@@ -72,6 +72,8 @@ export type KubeClient = {
 type Body = { type: string; value: unknown };
 
 const REQUEST_TIMEOUT_MS = 30_000;
+/** Under this name the API server keeps which fields are ours: who compares sees that nobody else wrote them. */
+const WRITER = { fieldManager: 'ips' };
 const JSON_TYPE = 'application/json';
 const METADATA_TYPE = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
 
@@ -157,22 +159,22 @@ export function createKubeClient(config: KubeConfig, options: KubeClientOptions)
       };
     },
     create: (resource, namespace, object) =>
-      call(HttpMethod.POST, resourcePath(resource, namespace), {}, json(object)),
+      call(HttpMethod.POST, resourcePath(resource, namespace), WRITER, json(object)),
     replace: (resource, object) => {
       const { namespace, name } = object.metadata;
-      return call(HttpMethod.PUT, resourcePath(resource, namespace, name), {}, json(object));
+      return call(HttpMethod.PUT, resourcePath(resource, namespace, name), WRITER, json(object));
     },
     replaceStatus: (resource, object) => {
       const { namespace, name } = object.metadata;
-      return call(HttpMethod.PUT, `${resourcePath(resource, namespace, name)}/status`, {}, json(object));
+      return call(HttpMethod.PUT, `${resourcePath(resource, namespace, name)}/status`, WRITER, json(object));
     },
     mergePatch: (resource, namespace, name, value) => {
       const body = { type: 'application/merge-patch+json', value };
-      return call(HttpMethod.PATCH, resourcePath(resource, namespace, name), {}, body);
+      return call(HttpMethod.PATCH, resourcePath(resource, namespace, name), WRITER, body);
     },
     jsonPatch: (resource, namespace, name, value) => {
       const body = { type: 'application/json-patch+json', value };
-      return call(HttpMethod.PATCH, resourcePath(resource, namespace, name), {}, body);
+      return call(HttpMethod.PATCH, resourcePath(resource, namespace, name), WRITER, body);
     },
     async remove(resource, namespace, name, preconditions) {
       const value = { propagationPolicy: 'Background', ...(preconditions ? { preconditions } : {}) };

@@ -8,6 +8,7 @@ export const RESOURCES = {
   events: { apiVersion: 'v1', plural: 'events' },
   secrets: { apiVersion: 'v1', plural: 'secrets' },
   jobs: { apiVersion: 'batch/v1', plural: 'jobs' },
+  runtimeClasses: { apiVersion: 'node.k8s.io/v1', plural: 'runtimeclasses' },
   tasks: { apiVersion: 'ips.dev/v1alpha1', plural: 'prewarmtasks' },
   webhookConfigurations: {
     apiVersion: 'admissionregistration.k8s.io/v1',

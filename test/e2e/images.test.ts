@@ -127,22 +127,3 @@ test('a workload that fits no node says why', async () => {
   expect(annotations['ips/message']).toContain('node selector pool=gpu does not match');
   expect(await kit.list('jobs')).toEqual([]);
 });
-
-test('a namespace whose quota has no room for warmers: the Deployment says so within 30 s', async () => {
-  const image = await pushTestImage(kit.cluster, `${unique('quota')}:1`, 1_000_000);
-  await kit.apply({
-    apiVersion: 'v1',
-    kind: 'ResourceQuota',
-    metadata: { name: 'none' },
-    spec: { hard: { pods: '0' } },
-  });
-  try {
-    const annotations = { ...PREWARM, 'ips/retry-limit': '0' };
-    await kit.apply(deployment('quota', { annotations, replicas: 0, images: [image], spec: WEB_NODES }));
-    const told = await kit.status('deployment/quota', /^Failed 0\/2 nodes/, 30_000);
-    expect(told['ips/message']).toMatch(/: no warmer: .*exceeded quota: none.* on 2 nodes$/);
-    await waitFor('the Job to go', async () => (await kit.list('jobs')).length === 0);
-  } finally {
-    await kit.kubectl(['delete', 'resourcequota', 'none']);
-  }
-});

@@ -153,8 +153,11 @@ export type Pod = KubernetesObject & {
 };
 
 /** The messages of the Events about an object, oldest first. */
-export async function eventsAbout(kit: Kit, name: string): Promise<{ reason: string; message: string }[]> {
-  type Event = KubernetesObject & { reason: string; message: string };
+export async function eventsAbout(
+  kit: Kit,
+  name: string,
+): Promise<{ type: string; reason: string; message: string }[]> {
+  type Event = KubernetesObject & { type: string; reason: string; message: string };
   return kit.list<Event>('events', [
     '--field-selector',
     `involvedObject.name=${name}`,

@@ -1,0 +1,59 @@
+import type { KubernetesNode, KubernetesObject, RuntimeClass } from './kubernetes.ts';
+import { compileNodeMatcher, type NodeMatcher, type NodeRequirements } from './node-matching.ts';
+import { parseQuantity } from './quantity.ts';
+import { WARMER_REQUESTS } from './warmer-job.ts';
+
+/** Keeps of a RuntimeClass what IPS uses. */
+export function trimRuntimeClass(object: KubernetesObject): RuntimeClass {
+  const { metadata, handler, scheduling, overhead } = object as RuntimeClass;
+  const { name, uid, resourceVersion } = metadata;
+  return JSON.parse(
+    JSON.stringify({ metadata: { name, uid, resourceVersion }, handler, scheduling, overhead }),
+  ) as RuntimeClass;
+}
+
+/**
+ * The nodes for pods of a RuntimeClass. As the API server's admission plugin of that name does it: its node selector
+ * counts beside the pod's, its tolerations too, and its overhead is added to what the pod requests.
+ */
+export function compileRuntimeMatcher(
+  requirements: NodeRequirements,
+  name: string | undefined,
+  runtimeClass: RuntimeClass | undefined,
+): NodeMatcher {
+  if (!name) return compileNodeMatcher(requirements);
+  if (!runtimeClass) return () => `RuntimeClass ${name} not found`;
+  const { nodeSelector, tolerations = [] } = runtimeClass.scheduling ?? {};
+  const own = compileNodeMatcher({
+    ...requirements,
+    tolerations: [...(requirements.tolerations ?? []), ...tolerations],
+  });
+  const theirs = compileNodeMatcher({
+    ...(nodeSelector ? { nodeSelector } : {}),
+    // Taints and cordons are looked at once, with the tolerations of both.
+    tolerations: [{ operator: 'Exists' }],
+  });
+  return (node) => {
+    const reason =
+      theirs(node) ?? rejectHandler(node, runtimeClass.handler) ?? rejectSmall(node, runtimeClass.overhead);
+    return own(node) ?? (reason && `RuntimeClass ${name}: ${reason}`);
+  };
+}
+
+/** Nodes tell their handlers from containerd 2.0 and CRI-O 1.30 on; of one that does not, it shows when pods start. */
+function rejectHandler(node: KubernetesNode, handler: string | undefined): string | undefined {
+  const handlers = node.status?.runtimeHandlers ?? [];
+  if (!handler || handlers.length === 0 || handlers.some(({ name }) => name === handler)) return undefined;
+  return `node has no runtime handler ${handler}`;
+}
+
+/** A node that could not hold a warmer were it empty; what others take of it at the moment is the kubelet's to tell. */
+function rejectSmall(node: KubernetesNode, overhead: RuntimeClass['overhead']): string | undefined {
+  for (const [resource, extra] of Object.entries(overhead?.podFixed ?? {})) {
+    const there = parseQuantity(node.status?.allocatable?.[resource]);
+    const needed = (parseQuantity(extra) ?? 0) + (parseQuantity(WARMER_REQUESTS[resource]) ?? 0);
+    if (there !== undefined && needed > there)
+      return `node has less ${resource} than its overhead of ${extra} needs`;
+  }
+  return undefined;
+}
