@@ -3,7 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { createAdmissionServer } from './admission/server.ts';
+import { createAccess } from './api/access.ts';
 import { createApiServer } from './api/server.ts';
+import { createState } from './api/state.ts';
 import { caBundlePatch, type WebhookConfiguration } from './certs/ca-bundle.ts';
 import { type CertificateSource, directorySource, ownAuthoritySource } from './certs/certificate-source.ts';
 import type { Config } from './config.ts';
@@ -42,6 +44,9 @@ export async function startApp(config: Config, version: string, log: Logger): Pr
     },
   });
   const api = await createApiServer({
+    ...{ version, log },
+    access: createAccess({ client, now }),
+    state: createState({ client, ...controller }),
     registry: metrics.registry,
     readiness: () => {
       const checks = {

@@ -34,7 +34,14 @@ export type ControllerOptions = {
   log: Logger;
 };
 
-export type Controller = { start(): Promise<void>; stop(): Promise<void>; hasSynced(): boolean };
+export type Controller = {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  hasSynced(): boolean;
+  /** What is held in memory, for others to read. */
+  tasks: Pick<Informer<PrewarmTask>, 'get' | 'values' | 'put'>;
+  nodes: Pick<Informer<KubernetesNode>, 'values'>;
+};
 
 /** A change of nodes concerns every task: many changes at once are answered once. */
 const NODES_SETTLE_MS = 300;
@@ -187,6 +194,8 @@ export function createController(options: ControllerOptions): Controller {
       await Promise.all([workloadQueue.stop(), taskQueue.stop()]);
     },
     hasSynced: () => informers.every((each) => each.hasSynced()),
+    tasks,
+    nodes,
   };
 }
 

@@ -8,6 +8,8 @@ export const RESOURCES = {
   events: { apiVersion: 'v1', plural: 'events' },
   jobs: { apiVersion: 'batch/v1', plural: 'jobs' },
   tasks: { apiVersion: 'ips.dev/v1alpha1', plural: 'prewarmtasks' },
+  tokenReviews: { apiVersion: 'authentication.k8s.io/v1', plural: 'tokenreviews' },
+  subjectAccessReviews: { apiVersion: 'authorization.k8s.io/v1', plural: 'subjectaccessreviews' },
   webhookConfigurations: {
     apiVersion: 'admissionregistration.k8s.io/v1',
     plural: 'mutatingwebhookconfigurations',
