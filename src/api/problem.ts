@@ -108,9 +108,10 @@ export function problemOf(error: unknown): Problem | undefined {
   if (error instanceof Problem) return error;
   if (error instanceof KubeError) return kubeProblem(error);
   // fastify's own: a body that is too large, not JSON, of another media type.
-  const { statusCode, message } = error as { statusCode?: unknown; message?: string };
+  const { statusCode, message = '' } = error as { statusCode?: unknown; message?: string };
   const known = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500;
-  return known ? new Problem(statusCode, message ?? '', { cause: error }) : undefined;
+  if (!known) return undefined;
+  return new Problem(statusCode, statusCode === 415 ? 'send application/json' : message, { cause: error });
 }
 
 /** What a refusal of the API server means to the one who asked here. */

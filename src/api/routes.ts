@@ -1,5 +1,4 @@
 import swagger from '@fastify/swagger';
-import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import { normalizeImage } from '../domain/image-reference.ts';
@@ -12,6 +11,7 @@ import { pageOf } from './pages.ts';
 import { invalidFields, PROBLEM_TYPE, Problem, ProblemDocument, unavailable } from './problem.ts';
 import { ANSWER, NewTask, NodeQuery, SHARED, TaskPath, TaskQuery, WorkloadQuery } from './schemas.ts';
 import type { State } from './state.ts';
+import { compileSchema, type SchemaTypes } from './validate.ts';
 import { nodeViews, taskView, workloadViews } from './views.ts';
 
 export type ApiOptions = {
@@ -51,10 +51,10 @@ const namespaceIn = (from: unknown) => (from as { namespace?: string }).namespac
 /** `/api/v1`: reads come from memory, writes go to the API server once it has said that the caller may. */
 export async function apiRoutes(instance: FastifyInstance, options: ApiOptions): Promise<void> {
   const { state, access, log } = options;
-  const server = instance.withTypeProvider<TypeBoxTypeProvider>();
+  const server = instance.withTypeProvider<SchemaTypes>();
   const finish = answerOtherMethods(instance);
 
-  server.setValidatorCompiler(TypeBoxValidatorCompiler);
+  server.setValidatorCompiler(compileSchema);
   for (const schema of [ProblemDocument, ...SHARED]) server.addSchema(schema);
   await server.register(swagger, {
     openapi: {

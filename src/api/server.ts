@@ -25,6 +25,8 @@ const BODY_LIMIT = 256 << 10;
 /** A request has this long to come in, its headers half of it; who is slower is cut off, at most a second later. */
 const REQUEST_MS = 10_000;
 const CHECK_MS = 1_000;
+/** More than Node takes of a request's headers. */
+const MAX_PATH = 16 << 10;
 /** A connection on which nothing moves, such as that of a reader who never reads. */
 const SILENCE_MS = 60_000;
 
@@ -42,13 +44,20 @@ export async function createApiServer(options: ServerOptions): Promise<FastifyIn
     connectionTimeout: SILENCE_MS,
     http: { headersTimeout: REQUEST_MS / 2, connectionsCheckingInterval: CHECK_MS },
     forceCloseConnections: true,
+    // What is too long is told by its schema.
+    routerOptions: { maxParamLength: MAX_PATH },
     schemaErrorFormatter: validationProblem,
     frameworkErrors: (error, _request, reply) => sendProblem(reply, onError(error)),
     clientErrorHandler: refuse,
   });
   // An object is made of JSON, or it is not read.
   server.removeContentTypeParser('text/plain');
-  server.setErrorHandler((error, _request, reply) => sendProblem(reply, onError(error)));
+  server.setErrorHandler((error, { raw }, reply) => {
+    // What was refused before it was read would be read to its end, only to keep the connection.
+    const { 'content-length': length, 'transfer-encoding': coding } = raw.headers;
+    if (!raw.complete && (length || coding)) reply.header('connection', 'close');
+    return sendProblem(reply, onError(error));
+  });
   server.setNotFoundHandler(() => {
     throw new Problem(404, 'there is nothing at this path; the API is at /api/v1');
   });
@@ -61,9 +70,14 @@ export async function createApiServer(options: ServerOptions): Promise<FastifyIn
     if (!readiness.ready) reply.code(503);
     return readiness;
   });
+  let rendering: Promise<string> | undefined;
   server.get('/metrics', async (_request, reply) => {
     reply.type(options.registry.contentType);
-    return options.registry.metrics();
+    // It takes a millisecond and anybody may ask: those who ask meanwhile share the answer.
+    rendering ??= options.registry.metrics().finally(() => {
+      rendering = undefined;
+    });
+    return rendering;
   });
   finish();
   return server;
