@@ -1,7 +1,9 @@
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { createAdmissionServer } from './admission/server.ts';
+import { createAccess } from './api/access.ts';
 import { createApiServer } from './api/server.ts';
+import { createState } from './api/state.ts';
 import { createCertificates } from './certs/certificates.ts';
 import type { Config } from './config.ts';
 import { createController } from './controller/controller.ts';
@@ -36,6 +38,9 @@ export async function startApp(
     warmer: { workerImage: config.workerImage, priorityClassName: config.warmerPriorityClass },
   });
   const api = await createApiServer({
+    ...{ version, log },
+    access: createAccess({ client, now }),
+    state: createState({ client, ...controller }),
     registry: metrics.registry,
     readiness: () => {
       const checks = {

@@ -29,7 +29,7 @@ const OPTIONS = {
     env: 'SERVER_PORT',
     flag: 'server-port',
     fallback: '8080',
-    help: 'port of health and metrics (HTTP)',
+    help: 'port of health, metrics and the REST API (HTTP)',
   },
   webhookPort: {
     env: 'WEBHOOK_PORT',

@@ -10,6 +10,10 @@ const ALLOWED: Record<string, { local: string[]; packages: RegExp }> = {
   coordination: { local: ['coordination', 'domain'], packages: /^(ioredis|redlock)$/ },
   kube: { local: ['kube', 'domain'], packages: /./ },
   certs: { local: ['certs', 'domain', 'kube', 'metrics'], packages: /./ },
+  api: {
+    local: ['api', 'domain', 'kube'],
+    packages: /^(fastify|@fastify\/.+|typebox(\/.+)?|prom-client|node:(http|net|timers\/promises))$/,
+  },
   metrics: { local: ['metrics'], packages: /./ },
 };
 

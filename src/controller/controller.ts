@@ -41,6 +41,9 @@ export type Controller = {
   hasSynced(): boolean;
   /** The API server answers again: nothing that was missed waits for a time-out. */
   catchUp(awayMs: number): void;
+  /** What is held in memory, for others to read. */
+  tasks: Pick<Informer<PrewarmTask>, 'get' | 'values' | 'put'>;
+  nodes: Pick<Informer<KubernetesNode>, 'values'>;
 };
 
 /** A change of nodes concerns every task: many changes at once are answered once. */
@@ -228,6 +231,8 @@ export function createController(options: ControllerOptions): Controller {
       );
     },
     hasSynced: () => informers.every((each) => each.hasSynced()),
+    tasks,
+    nodes,
   };
 }
 

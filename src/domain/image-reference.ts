@@ -67,6 +67,11 @@ export function normalizeImage(text: string): string | undefined {
   return result.ok ? result.reference.canonical : undefined;
 }
 
+/** Where none is set (API reference of Container, `imagePullPolicy`): a tag `latest` may move at any time. */
+export function pullPolicyOf({ tag, digest }: ImageReference): 'Always' | 'IfNotPresent' {
+  return !digest && (tag ?? 'latest') === 'latest' ? 'Always' : 'IfNotPresent';
+}
+
 function withDomain(text: string): string {
   const { domain, remainder } = splitDomain(text);
   const official = domain === DEFAULT_DOMAIN && !remainder.includes('/');

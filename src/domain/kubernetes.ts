@@ -13,6 +13,7 @@ export type OwnerReference = {
 
 export type ObjectMeta = {
   name?: string;
+  generateName?: string;
   namespace?: string;
   uid?: string;
   resourceVersion?: string;

@@ -138,16 +138,32 @@ function compileTerm({ matchExpressions, matchFields }: NodeSelectorTerm): NodeM
 
 /** apimachinery, `labels.NewRequirement`: an invalid key or value is as malformed as an unknown operator. */
 function compileExpression(requirement: NodeSelectorRequirement): NodeMatcher {
-  const { key, operator } = requirement;
-  const values = requirement.values ?? [];
-  const wellFormed = LABEL_KEY.test(key) && values.every((value) => LABEL_VALUE.test(value));
-  const test = wellFormed ? compileOperator(operator, values) : undefined;
+  const { key } = requirement;
+  const test = compileTest(requirement);
   const text = requirementText(requirement);
   if (test === undefined) {
     return () => `node affinity ${text} is malformed`;
   }
   const reason = `node affinity ${text} does not match`;
   return (node) => (test(labelOf(node, key)) ? undefined : reason);
+}
+
+function compileTest({ key, operator, values = [] }: NodeSelectorRequirement) {
+  const wellFormed = isLabelKey(key) && values.every(isLabelValue);
+  return wellFormed ? compileOperator(operator, values) : undefined;
+}
+
+/** Whether a requirement on labels can match anything at all. */
+export function isWellFormed(requirement: NodeSelectorRequirement): boolean {
+  return compileTest(requirement) !== undefined;
+}
+
+export function isLabelKey(text: string): boolean {
+  return LABEL_KEY.test(text);
+}
+
+export function isLabelValue(text: string): boolean {
+  return LABEL_VALUE.test(text);
 }
 
 /**
@@ -181,7 +197,7 @@ function compileOperator(operator: string, values: string[]): ((value?: string) 
 function compileField(requirement: NodeSelectorRequirement): NodeMatcher {
   const { key, operator, values } = requirement;
   const text = requirementText(requirement);
-  if (values?.length !== 1 || (operator !== 'In' && operator !== 'NotIn')) {
+  if (!isWellFormedField(requirement) || !values) {
     return () => `node affinity ${text} is malformed`;
   }
   const reason = `node affinity ${text} does not match`;
@@ -189,6 +205,11 @@ function compileField(requirement: NodeSelectorRequirement): NodeMatcher {
     const field = key === 'metadata.name' ? metadata.name : '';
     return (field === values[0]) === (operator === 'In') ? undefined : reason;
   };
+}
+
+/** Whether a requirement on fields can match anything at all. */
+export function isWellFormedField({ operator, values }: NodeSelectorRequirement): boolean {
+  return values?.length === 1 && (operator === 'In' || operator === 'NotIn');
 }
 
 /** Reasons go into Events and annotations: of a hundred host names, the first few tell which requirement it is. */

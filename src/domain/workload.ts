@@ -1,6 +1,6 @@
 import { isOptedIn, PREWARM, parseSettings, type Settings } from './annotations.ts';
 import { fingerprint, type PullIdentity, sha256, stableJson } from './fingerprint.ts';
-import { parseImageReference } from './image-reference.ts';
+import { parseImageReference, pullPolicyOf } from './image-reference.ts';
 import type {
   Container,
   Deployment,
@@ -142,13 +142,13 @@ function collectImages(spec: PodSpec, settings: Settings, warnings: string[]): T
       warnings.push(`${where}: image ${JSON.stringify(text)} is left out: ${parsed.reason}`);
       return;
     }
-    const { canonical, tag, digest } = parsed.reference;
+    const { canonical } = parsed.reference;
     if (canonical.length > MAX_IMAGE_LENGTH || (images.size >= MAX_IMAGES && !images.has(canonical))) {
       const limit = `a task takes ${MAX_IMAGES} images of ${MAX_IMAGE_LENGTH} characters`;
       warnings.push(`${where}: image ${JSON.stringify(text)} is left out: ${limit}`);
       return;
     }
-    const always = policy === 'Always' || (!policy && !digest && (tag ?? 'latest') === 'latest');
+    const always = (policy || pullPolicyOf(parsed.reference)) === 'Always';
     const pullPolicy = always || images.get(canonical)?.pullPolicy === 'Always' ? 'Always' : 'IfNotPresent';
     images.set(canonical, { image: canonical, pullPolicy });
   };

@@ -17,7 +17,7 @@ export type Metric = (name: string, labels?: string) => Promise<number>;
 
 /** IPS as a process beside the cluster, with the rights of its own service account and no others. */
 export type Ips = {
-  /** Of health and metrics. */
+  /** Of health, metrics and the REST API. */
   url: string;
   webhookPort: number;
   installWebhook(): Promise<void>;
@@ -31,7 +31,7 @@ export type Ips = {
 
 /** Applies the manifests, all but the webhook configuration, which needs to know where IPS listens. */
 export async function installIps(cluster: Cluster): Promise<void> {
-  for (const file of ['namespace', 'crd', 'priority-class', 'rbac', 'secret', 'policies']) {
+  for (const file of ['namespace', 'crd', 'priority-class', 'rbac', 'rbac-users', 'secret', 'policies']) {
     await kubectl(cluster, ['apply', '-f', join(BASE, `${file}.yaml`)]);
   }
   await kubectl(cluster, ['apply', '-f', '-'], JSON.stringify(settings(cluster)));
