@@ -1,5 +1,7 @@
+import { spawn } from 'node:child_process';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import { createInterface } from 'node:readline';
 import { parseAllDocuments } from 'yaml';
 import { type Cluster, kubectl } from '../cluster/cluster.ts';
 import { run } from '../cluster/run.ts';
@@ -61,13 +63,34 @@ export async function everything(cluster: Cluster): Promise<string[]> {
   return (await kubectl(cluster, args)).split('\n').flatMap((line) => line.trim().replace(/\s+/g, ' ') || []);
 }
 
-/** How many admissions went through without the webhook, because it did not answer. */
-export async function failOpenCount(cluster: Cluster): Promise<number> {
-  const text = await kubectl(cluster, ['get', '--raw', '/metrics']);
-  return text
+/** What the API server says of each admission that went through without the webhook; as many as its metric counts. */
+export async function failedOpen(cluster: Cluster): Promise<string[]> {
+  const metrics = await kubectl(cluster, ['get', '--raw', '/metrics']);
+  const count = metrics
     .split('\n')
     .filter((line) => line.startsWith('apiserver_admission_webhook_fail_open_count{'))
     .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+  const log = await readFile(join(cluster.folder, 'logs/kube-apiserver.log'), 'utf8');
+  const lines = log.split('\n').filter((line) => line.includes('failing open'));
+  return [...lines, ...Array.from({ length: count - lines.length }, () => 'not in the log')];
+}
+
+/** IPS's HTTP port, as `kubectl port-forward` gives it to a user. */
+export async function throughPortForward<T>(cluster: Cluster, use: (url: string) => Promise<T>): Promise<T> {
+  const args = ['-n', 'ips-system', 'port-forward', 'service/ips', ':8080'];
+  const child = spawn(cluster.binaries.path('kubectl'), args, {
+    env: { ...process.env, KUBECONFIG: cluster.kubeconfigFile },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  try {
+    for await (const line of createInterface({ input: child.stdout })) {
+      const port = /^Forwarding from 127\.0\.0\.1:(\d+)/.exec(line)?.[1];
+      if (port) return await use(`http://127.0.0.1:${port}`);
+    }
+    throw new Error('kubectl port-forward ended at once');
+  } finally {
+    child.kill();
+  }
 }
 
 /** Where the custom resources of others, which the components are made of, are defined: in their Go modules. */
