@@ -38,7 +38,7 @@ function suspendedJob(name: string): object {
   };
 }
 
-/** How many nodes each Job had that the API server has seen meanwhile. */
+/** How many nodes each Job had that was made meanwhile, in the order in which they were made. */
 async function jobSizesDuring(work: () => Promise<unknown>): Promise<number[]> {
   const watch = kit.watch('jobs', 'NAME:.metadata.name,NODES:.spec.completions');
   const marker = unique('marker');
@@ -50,8 +50,12 @@ async function jobSizesDuring(work: () => Promise<unknown>): Promise<number[]> {
   } finally {
     watch.stop();
   }
-  const rows = watch.rows().filter(([name]) => !name?.startsWith('marker-'));
-  return [...new Map(rows.map(([name, nodes]) => [name, Number(nodes)])).values()];
+  const rows = watch.rows();
+  const begin = rows.findIndex(([name]) => name === marker);
+  // What was there before may yet tell of its end.
+  const others = new Set(rows.slice(0, begin + 1).map(([name]) => name));
+  const made = rows.filter(([name]) => !others.has(name));
+  return [...new Map(made.map(([name, nodes]) => [name, Number(nodes)])).values()];
 }
 
 function sum(numbers: number[]): number {
