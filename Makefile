@@ -3,6 +3,8 @@ CACHE := $(or $(IPS_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/image-prew
 NODE := $(shell ./scripts/node.sh path $(CACHE))
 export PATH := $(NODE):$(PATH)
 CLUSTER ?= dev
+NODES ?= 300
+ROUNDS ?= 3
 
 # A kubeconfig counts only when it is passed on purpose (make test-e2e KUBECONFIG=…), never the shell's own.
 ifeq ($(origin KUBECONFIG),command line)
@@ -10,7 +12,7 @@ export IPS_TEST_KUBECONFIG := $(KUBECONFIG)
 endif
 unexport KUBECONFIG
 
-.PHONY: help setup setup-cluster demo test test-unit test-e2e lint format cluster-up cluster-down undeploy presubmit
+.PHONY: help setup setup-cluster demo test test-unit test-e2e lint format bench-batch cluster-up cluster-down undeploy presubmit
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +47,9 @@ lint: setup ## Check style, types and which module may import which
 
 format: setup ## Rewrite the sources in the project's style
 	@node_modules/.bin/biome check --write .
+
+bench-batch: setup-cluster ## Measure batches: IPS beside bare Jobs, on 300 fake nodes (ROUNDS=3; minutes each)
+	@node bench/batch.ts --nodes $(NODES) --rounds $(ROUNDS)
 
 cluster-up: setup-cluster ## Start a real cluster that stays, and print its kubeconfig
 	@node test/cluster/cli.ts up $(CLUSTER)

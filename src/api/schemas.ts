@@ -1,5 +1,6 @@
 import Type, { type Static, type TSchema } from 'typebox';
 import { DEFAULTS, MAX_BATCH, type TaskPhase } from '../domain/prewarm-task.ts';
+import { START_WIDTH } from '../domain/pull-width.ts';
 
 /** The shapes of the API: each is the check of what comes in, the type in the code, and the document of both. */
 
@@ -113,7 +114,7 @@ const PACE = {
   concurrentPulls: integer(
     1,
     MAX_BATCH,
-    `Nodes that pull at the same time; ${MAX_BATCH} where it is not set.`,
+    `The most nodes that pull at the same time, from the first batch on. Where it is not set: ${START_WIDTH} to begin with, more as pulls succeed, at most ${MAX_BATCH}.`,
   ),
   timeoutSeconds: integer(1, 86_400, `Of one batch; ${DEFAULTS.timeoutSeconds} where it is not set.`),
 };
@@ -185,6 +186,7 @@ const TaskStatus = Type.Object({
   message: optional(Type.String()),
   nodes: NodeCounts,
   round: count(),
+  width: optional(count('Nodes that may pull at the same time now.')),
   startedAt: optional(time()),
   finishedAt: optional(time()),
   lastWarmedAt: optional(time()),
@@ -220,6 +222,7 @@ export const Task = Type.Object(
     serviceAccountName: optional(Type.String()),
     runtimeClassName: optional(Type.String()),
     ...PACE,
+    concurrentPulls: optional(PACE.concurrentPulls),
     retry: Type.Object(RETRY),
     ttlSecondsAfterFinished: optional(TTL),
     notifiers: optional(strings),

@@ -2,7 +2,7 @@ import { setImmediate as yieldLoop } from 'node:timers/promises';
 import type { KubernetesNode } from '../domain/kubernetes.ts';
 import { nodeReadiness } from '../domain/node-matching.ts';
 import { presenceOnNode } from '../domain/node-view.ts';
-import { DEFAULTS, MAX_BATCH, type PrewarmTask } from '../domain/prewarm-task.ts';
+import { DEFAULTS, type PrewarmTask } from '../domain/prewarm-task.ts';
 import { warmNodes } from '../domain/warm-nodes.ts';
 import type { Node, Task, Workload } from './schemas.ts';
 
@@ -33,7 +33,7 @@ export function taskView(task: PrewarmTask): Task {
     serviceAccountName: spec.serviceAccountName,
     runtimeClassName: spec.runtimeClassName,
     priority: spec.priority ?? DEFAULTS.priority,
-    concurrentPulls: spec.concurrentPulls ?? MAX_BATCH,
+    concurrentPulls: spec.concurrentPulls,
     timeoutSeconds: spec.timeoutSeconds ?? DEFAULTS.timeoutSeconds,
     retry: {
       limit: retry.limit ?? DEFAULTS.retryLimit,
@@ -52,6 +52,7 @@ function statusView({ spec, status = {} }: PrewarmTask): Task['status'] {
     message: status.message,
     nodes: status.nodes ?? NO_NODES,
     round: status.round ?? 0,
+    width: status.width,
     startedAt: status.startedAt,
     finishedAt: status.finishedAt,
     lastWarmedAt: status.lastWarmedAt,

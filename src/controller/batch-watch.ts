@@ -1,5 +1,6 @@
 import { TASK_LABEL } from '../domain/annotations.ts';
 import { batchOutcomes, type NodeOutcome, needsEvents } from '../domain/batch-outcome.ts';
+import { isAboutToComplete } from '../domain/job-end.ts';
 import type { Event, Job, KubernetesNode, Pod } from '../domain/kubernetes.ts';
 import { COMPLETION_INDEX } from '../domain/pinning.ts';
 import { DEFAULTS, type OpenBatch, type PrewarmTask } from '../domain/prewarm-task.ts';
@@ -21,6 +22,8 @@ export type BatchWatch = {
   nodesWinding(task: PrewarmTask): Set<string>;
   /** There was a break: what was not seen before this moment may have happened. */
   lookAfresh(nowMs: number): void;
+  /** Whether a Job ends well by itself in a moment, see job-end.ts. */
+  isAboutToComplete(job: Job, nowMs: number): boolean;
   /** Notes that the API server would not have a batch's Job; undefined takes that back. */
   refuse(jobName: string, message: string | undefined): void;
 };
@@ -38,11 +41,11 @@ export function createBatchWatch(options: {
   const refused = new Map<string, string>();
   let lookingSinceMs = 0;
 
-  function podsOf(batch: OpenBatch, namespace: string): Map<number, Pod> {
+  function podsOf(jobName: string, namespace: string): Map<number, Pod> {
     const byIndex = new Map<number, Pod>();
     for (const pod of pods.values()) {
       const { labels, namespace: where } = pod.metadata;
-      if (labels?.[JOB_NAME] !== batch.jobName || where !== namespace) continue;
+      if (labels?.[JOB_NAME] !== jobName || where !== namespace) continue;
       byIndex.set(Number(labels[COMPLETION_INDEX]), pod);
     }
     return byIndex;
@@ -74,7 +77,7 @@ export function createBatchWatch(options: {
     nowMs: number,
   ): Promise<{ outcomes: NodeOutcome[]; looking: boolean }> {
     const namespace = task.metadata.namespace ?? '';
-    const podsByIndex = podsOf(batch, namespace);
+    const podsByIndex = podsOf(batch.jobName, namespace);
     const stuck = [...podsByIndex.values()].filter(needsEvents);
     const events = await Promise.all(
       stuck.map(async (pod) => [pod.metadata.uid ?? '', await eventsOf(pod)] as const),
@@ -122,6 +125,10 @@ export function createBatchWatch(options: {
     },
     lookAfresh(nowMs) {
       lookingSinceMs = nowMs;
+    },
+    isAboutToComplete(job, nowMs) {
+      const { name = '', namespace = '' } = job.metadata;
+      return isAboutToComplete(job, [...podsOf(name, namespace).values()], nowMs);
     },
     jobsOf(task) {
       return jobs.values().filter((job) => {

@@ -98,6 +98,7 @@ export function createController(options: ControllerOptions): Controller {
     resource: RESOURCES.jobs,
     trim: ({ metadata: { managedFields: _, ...metadata }, ...rest }) => ({
       metadata,
+      spec: { completions: (rest as Job).spec?.completions ?? 0 },
       status: (rest as Job).status ?? {},
     }),
     onChange: (_key, before, after) => addTaskOf(after ?? before),

@@ -7,12 +7,12 @@ import { nodeKey } from '../domain/node-set.ts';
 import { eligibleNodes, presenceOnNode } from '../domain/node-view.ts';
 import {
   DEFAULTS,
-  MAX_BATCH,
   type OpenBatch,
   type PrewarmTask,
   type PrewarmTaskStatus,
   type TaskPhase,
 } from '../domain/prewarm-task.ts';
+import { batchSize } from '../domain/pull-width.ts';
 import { compileRuntimeMatcher } from '../domain/runtime-class.ts';
 import { type Progress, planBatch, taskProgress } from '../domain/task-progress.ts';
 import { jobName, SPEC_HASH_ANNOTATION, type WarmerOptions, warmerJob } from '../domain/warmer-job.ts';
@@ -87,9 +87,10 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const open = current.status?.batches ?? [];
     for (const batch of open) await ensureJob(current, batch);
     for (const { batch } of progress.closed) options.batchWatch.refuse(batch.jobName, undefined);
-    await removeStrays(current, new Set(progress.closed.map(({ batch }) => batch.jobName)));
+    const recordedNow = new Set(progress.closed.map(({ batch }) => batch.jobName));
+    const completing = await removeStrays(current, recordedNow, nowMs);
     if (progress.cold.length === 0 && open.length === 0) await giveUp(key);
-    return soonest(again, nextLook(current, looking, nowMs));
+    return soonest(again, completing ? { afterMs: LOOK_AGAIN_MS } : nextLook(current, looking, nowMs));
   }
 
   function matcherOf(task: PrewarmTask): NodeMatcher {
@@ -144,9 +145,11 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
 
   /** Plans the next batch, as far as there are cold nodes, width and pull tokens; gives back the tokens of what ended. */
   async function cutBatch(key: string, task: PrewarmTask, progress: Progress, nowMs: number): Promise<void> {
-    const wanted = batchSize(task, progress);
+    const { cold, running, width, status } = progress;
+    const batches = status.batches ?? [];
+    const wanted = batchSize(width, { cold: cold.length, running, batches, nowMs });
     const turn = wanted > 0 && (await claims.claim(key, rankOf(task)));
-    const count = await tokens.claim(key, progress.running, turn ? wanted : 0);
+    const count = await tokens.claim(key, running, turn ? wanted : 0);
     if (count === 0) return;
     const nameOf = (round: number, batch: number, attempt: number) =>
       jobName(task.metadata.uid ?? '', round, batch, attempt);
@@ -215,16 +218,27 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     await client.remove(RESOURCES.jobs, task.metadata.namespace, name, { uid }).catch(ignoreNotFound);
   }
 
-  /** Jobs of this task that its status does not know: their outcome is recorded, also by a replica that died then. */
-  async function removeStrays(task: PrewarmTask, recordedNow: ReadonlySet<string>): Promise<void> {
+  /**
+   * Jobs of this task that its status does not know: their outcome is recorded, also by a replica that died then. Those
+   * that are about to complete go when they have; true when there are such.
+   */
+  async function removeStrays(
+    task: PrewarmTask,
+    recordedNow: ReadonlySet<string>,
+    nowMs: number,
+  ): Promise<boolean> {
     const known = new Set(task.status?.batches?.map((batch) => batch.jobName));
+    let completing = false;
     for (const job of options.batchWatch.jobsOf(task)) {
       const { name = '', uid, deletionTimestamp } = job.metadata;
       if (known.has(name) || deletionTimestamp || removed.has(job)) continue;
-      if (!recordedNow.has(name) && !(await fence.mayRemove(task, name))) continue;
+      const ending = options.batchWatch.isAboutToComplete(job, nowMs);
+      completing ||= ending;
+      if (ending || !(recordedNow.has(name) || (await fence.mayRemove(task, name)))) continue;
       await removeJob(task, name, uid);
       removed.add(job);
     }
+    return completing;
   }
 
   function count(task: PrewarmTask, before: PrewarmTaskStatus, progress: Progress, nowMs: number): void {
@@ -276,13 +290,6 @@ export function rankOf(task: PrewarmTask): { priority: number; sinceMs: number }
     priority: task.spec.priority ?? DEFAULTS.priority,
     sinceMs: Date.parse(task.metadata.creationTimestamp ?? '') || 0,
   };
-}
-
-/** Not a Job for every node that ends: wait until half of the width is free, or all that is left fits. */
-function batchSize(task: PrewarmTask, { cold, running }: Progress): number {
-  const width = Math.min(task.spec.concurrentPulls ?? MAX_BATCH, MAX_BATCH);
-  const size = Math.min(width - running, cold.length);
-  return size >= Math.min(cold.length, Math.ceil(width / 2)) ? size : 0;
 }
 
 function jobNames(status: PrewarmTaskStatus): string {

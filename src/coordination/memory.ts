@@ -39,6 +39,9 @@ export function createMemoryClaims(limit: number, onFree: (tasks: string[]) => v
   };
 }
 
+/** No batch of one node for every token that comes back: a claim waits until this part of all tokens is free. */
+const LEAST_PART = 0.1;
+
 /** For one replica: a count. `onFree` gets the holders that were given less than they wanted, once there is more. */
 export function createMemoryTokens(total: number, onFree: (holders: string[]) => void): PullTokens {
   const held = new Map<string, number>();
@@ -58,7 +61,8 @@ export function createMemoryTokens(total: number, onFree: (holders: string[]) =>
     async claim(holder, running, wanted) {
       set(holder, running);
       const used = [...held.values()].reduce((sum, count) => sum + count, 0);
-      const granted = Math.max(0, Math.min(wanted, total - used));
+      const free = Math.max(0, total - used);
+      const granted = free < Math.min(wanted, total * LEAST_PART) ? 0 : Math.min(wanted, free);
       if (granted < wanted) short.add(holder);
       if (granted > 0) set(holder, running + granted);
       return granted;

@@ -56,6 +56,7 @@ const TASK: { spec: Everything<PrewarmTaskSpec>; status: Everything<PrewarmTaskS
     nodes: { eligible: 4, warm: 1, warming: 2, failed: 1 },
     round: 1,
     batch: 2,
+    width: 10,
     attempt: 0,
     retryAt: TIME,
     batches: [

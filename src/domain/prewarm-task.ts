@@ -20,7 +20,7 @@ export type PrewarmTaskSpec = {
   maxNodes?: string;
   /** 1 (last) to 10 (first). */
   priority?: number;
-  /** Nodes that pull at the same time. */
+  /** The most nodes that pull at the same time. Where it is set, so many do from the first batch on. */
   concurrentPulls?: number;
   retry?: { limit?: number; strategy?: RetryStrategy; delaySeconds?: number };
   /** Of one batch. */
@@ -66,6 +66,8 @@ export type PrewarmTaskStatus = {
   round?: number;
   /** The last batch number given out in this round. */
   batch?: number;
+  /** How many nodes may pull at the same time now: it grows as pulls succeed, see pull-width.ts. */
+  width?: number;
   /** Failed tries in a row, and when the next one may start. */
   attempt?: number;
   retryAt?: string;

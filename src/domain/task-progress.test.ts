@@ -36,6 +36,7 @@ describe('a first round', () => {
       observedGeneration: 1,
       round: 1,
       batch: 1,
+      width: 5,
       startedAt: START,
       batches: [
         expect.objectContaining({
@@ -79,6 +80,7 @@ describe('a first round', () => {
       observedGeneration: 1,
       round: 1,
       batch: 1,
+      width: 8,
       startedAt: START,
       finishedAt: timeAfter(7),
       lastWarmedAt: timeAfter(7),
@@ -540,6 +542,47 @@ describe('failures that may pass', () => {
     sim.pass(10);
     sim.look();
     expect(sim.status().failureCount).toBe(60);
+  });
+});
+
+describe('the width', () => {
+  const nodes = Array.from({ length: 30 }, (_, index) => `n${index + 10}`);
+
+  it('grows with each batch that ends, is kept over rounds, and cut where the registry has enough', () => {
+    const sim = simulateTask({ images: [APP], nodes });
+    for (const width of [5, 10, 15]) {
+      expect(sim.look().width).toBeGreaterThanOrEqual(width);
+      for (const node of sim.cut(width).nodes) sim.end(node);
+      sim.look();
+    }
+    expect(sim.status()).toMatchObject({ phase: 'Warm', width: 35 });
+    sim.join('late');
+    expect(sim.look().width).toBe(35);
+    sim.cut();
+    sim.end('late', { ...transient(APP), reason: 'rate limited' });
+    expect(sim.look().width).toBe(17);
+    expect(sim.status()).toMatchObject({ phase: 'Warming', width: 17 });
+  });
+
+  it('sinks while no pull succeeds, and starts the next round afresh', () => {
+    const sim = simulateTask({ images: [APP], nodes: nodes.slice(0, 3), retry: { limit: 2 } });
+    for (const width of [2, 1, 1]) {
+      sim.warmUp(transient(APP));
+      expect(sim.status().width).toBe(width);
+      sim.pass(20);
+    }
+    expect(sim.status().phase).toBe('Failed');
+    sim.pass(600);
+    expect(sim.look().width).toBe(5);
+    sim.cut();
+    expect(sim.status().width).toBe(5);
+  });
+
+  it('is what the user set from the first batch on', () => {
+    const sim = simulateTask({ images: [APP], nodes, concurrentPulls: 50 });
+    expect(sim.look().width).toBe(50);
+    sim.cut(20);
+    expect(sim.status().width).toBe(50);
   });
 });
 

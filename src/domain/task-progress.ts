@@ -10,6 +10,7 @@ import {
   type PrewarmTaskStatus,
   type TaskPhase,
 } from './prewarm-task.ts';
+import { currentWidth, nextWidth, widthOfNewRound } from './pull-width.ts';
 import { progressMessage } from './status-text.ts';
 import { type WarmNodes, warmNodes } from './warm-nodes.ts';
 
@@ -43,6 +44,8 @@ export type Progress = {
   /** Images, by index, that no node can pull for now. */
   left: Set<number>;
   leftOut: ReadonlyMap<string, string>;
+  /** How many nodes may pull at the same time, see pull-width.ts. */
+  width: number;
 };
 
 const MAX_FAILURES = 50;
@@ -54,6 +57,11 @@ export function taskProgress(input: ProgressInput): Progress {
   const status = startRetry(input);
   const warm = warmNodes(input.task.spec, status.warmed ?? [], input.presence);
   const closed = closeBatches(input, status, warm);
+  const width = closed.reduce(
+    (before, { outcomes }) => nextWidth(input.task, before, outcomes),
+    currentWidth(input.task),
+  );
+  if (status.width !== undefined || closed.length > 0) status.width = width;
   const left = indexesOf(input.task, status);
   const states = nodeStates(input, status, warm, left);
 
@@ -71,7 +79,12 @@ export function taskProgress(input: ProgressInput): Progress {
   status.observedGeneration = input.task.metadata.generation ?? 0;
   const { leftOut = new Map() } = input;
   status.message = progressMessage(status, input.nothingEligible, leftOut);
-  return { status: withoutEmpty(status), cold: states.cold, closed, running: states.running, left, leftOut };
+  // A new round is about to open, should a batch be cut.
+  const next = status.phase === 'Warming' ? width : widthOfNewRound(input.task, width);
+  return {
+    ...{ status: withoutEmpty(status), cold: states.cold, closed, running: states.running },
+    ...{ left, leftOut, width: next },
+  };
 }
 
 /** Adds a batch for the first `count` cold nodes to the status; every image that one of them misses, for all of them. */
@@ -101,6 +114,7 @@ export function planBatch(
     startedAt: timestamp(options.nowMs),
   };
   status.batch = number;
+  status.width = progress.width;
   status.batches = [...(status.batches ?? []), batch];
   if (status.nodes) status.nodes.warming += nodes.length;
   const message = progressMessage(status, undefined, progress.leftOut);
