@@ -87,14 +87,14 @@ export async function startIps(cluster: Cluster, options: StartOptions = {}): Pr
     '--duration',
     '24h',
   ]);
-  const login = join(cluster.folder, 'ips.kubeconfig');
+  starts += 1;
+  const login = join(cluster.folder, `ips-${process.pid}-${starts}.kubeconfig`);
+  const logFile = join(cluster.folder, 'logs', `ips-${process.pid}-${starts}.log`);
   await writeFile(
     login,
     kubeconfig(cluster.server, join(cluster.folder, 'pki/ca.crt'), { token: token.trim() }),
     { mode: 0o600 },
   );
-  starts += 1;
-  const logFile = join(cluster.folder, 'logs', `ips-${process.pid}-${starts}.log`);
   const child = spawn(process.execPath, [join(ROOT, 'src/main.ts')], {
     env: {
       PATH: process.env['PATH'],

@@ -1,9 +1,5 @@
-import { generateKeyPairSync } from 'node:crypto';
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createAuthority, issueServingCertificate } from '../../src/certs/authority.ts';
-import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import { kubectl, pushTestImage } from '../cluster/cluster.ts';
 import { run, waitFor } from '../cluster/run.ts';
 import { type Ips, startIps } from './ips.ts';
@@ -98,78 +94,15 @@ test('without the webhook configuration nothing is warmed and /readyz says why; 
     deployment('unready', { annotations: PREWARM, replicas: 0, images: [other], spec: WEB_NODES }),
   );
   ips = await startIps(kit.cluster, { webhook: false });
-  await waitFor('IPS to have tried twice', async () => {
-    const lines = (await ips?.logLines()) ?? [];
-    return lines.filter((line) => line['msg'] === 'CA not published, trying again').length >= 2;
+  const { url } = ips;
+  await waitFor('IPS to say what it lacks', async () => {
+    const { checks } = (await (await fetch(`${url}/readyz`)).json()) as { checks: { authority: string } };
+    return (
+      checks.authority === 'MutatingWebhookConfiguration ips is not there: apply deploy/base/webhook.yaml'
+    );
   });
-  const unready = await fetch(`${ips.url}/readyz`);
-  expect(unready.status).toBe(503);
-  const { checks } = (await unready.json()) as { checks: { authority: string } };
-  expect(checks.authority).toBe('MutatingWebhookConfiguration ips does not have our CA yet');
+  expect((await fetch(`${url}/readyz`)).status).toBe(503);
   expect(await kit.tasks()).toHaveLength(1);
   await ips.installWebhook();
   await kit.status('deployment/unready', /^Warm 2\/2/);
-});
-
-test('with CERT_DIR its certificate is served, and a new one is taken without a restart', async () => {
-  await ips?.stop();
-  const directory = join(kit.cluster.folder, 'cert-dir');
-  await mkdir(directory, { recursive: true });
-  await writeCertificates(directory);
-  ips = await startIps(kit.cluster, { env: { CERT_DIR: directory } });
-  const labels = async (name: string) => {
-    await kit.apply(
-      deployment(name, { annotations: PREWARM, replicas: 0, images: [image], spec: WEB_NODES }),
-    );
-    return (await kit.get<KubernetesObject>('deployment', name)).metadata.labels;
-  };
-  expect(await labels('cert-before')).toEqual({ 'ips/prewarm': 'true' });
-  const before = await servedFingerprint();
-  await writeCertificates(directory);
-  await waitFor('the new certificate to be served', async () => (await servedFingerprint()) !== before, {
-    timeoutMs: 20_000,
-    everyMs: 500,
-  });
-  await waitFor('its CA to be in the webhook configuration', async () => {
-    const lines = (await ips?.logLines()) ?? [];
-    return lines.filter((line) => line['msg'] === 'CA published').length >= 2;
-  });
-  expect(await labels('cert-after')).toEqual({ 'ips/prewarm': 'true' });
-});
-
-async function servedFingerprint(): Promise<string> {
-  const address = `${kit.cluster.sandbox.hostAddress}:${ips?.webhookPort}`;
-  const session = await run('openssl', ['s_client', '-connect', address, '-showcerts'], { input: '' });
-  return run('openssl', ['x509', '-noout', '-fingerprint', '-sha256'], { input: session });
-}
-
-async function writeCertificates(directory: string): Promise<void> {
-  const now = new Date();
-  const authority = await createAuthority({ commonName: unique('test'), now, validityDays: 10 });
-  const ipAddresses = [kit.cluster.sandbox.hostAddress];
-  const serving = await issueServingCertificate({
-    authority,
-    dnsNames: [],
-    ipAddresses,
-    now,
-    validityDays: 5,
-  });
-  await writeFile(join(directory, 'ca.crt'), authority.cert);
-  await writeFile(join(directory, 'tls.crt'), serving.cert);
-  await writeFile(join(directory, 'tls.key'), serving.key);
-}
-
-test('a CERT_DIR whose key does not fit stops the start with a sentence that says so', async () => {
-  const directory = join(kit.cluster.folder, 'bad-cert-dir');
-  await mkdir(directory, { recursive: true });
-  await writeCertificates(directory);
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  await writeFile(join(directory, 'tls.key'), privateKey.export({ type: 'pkcs8', format: 'pem' }));
-  const main = join(import.meta.dirname, '../../src/main.ts');
-  const env = { PATH: process.env['PATH'], CERT_DIR: directory, KUBECONFIG: kit.cluster.kubeconfigFile };
-  const failure = await run(process.execPath, [main], { env }).catch(
-    (error: { code: number; stdout: string }) => error,
-  );
-  expect(failure).toMatchObject({ code: 1 });
-  expect((failure as { stdout: string }).stdout).toContain('IPS_CERT_KEY_MISMATCH');
 });
