@@ -22,6 +22,9 @@ export type Ips = {
   stop(): Promise<number | null>;
   /** SIGKILL. */
   kill(): Promise<void>;
+  /** SIGSTOP and SIGCONT: as a machine that is suspended. */
+  freeze(): void;
+  thaw(): void;
   /** The value of a metric, 0 where it has none; `labels` as Prometheus writes them: `result="created"`. */
   metric(name: string, labels?: string): Promise<number>;
   logLines(): Promise<Record<string, unknown>[]>;
@@ -120,6 +123,8 @@ export async function startIps(cluster: Cluster, options: StartOptions = {}): Pr
       child.kill('SIGKILL');
       await ended(child);
     },
+    freeze: () => void child.kill('SIGSTOP'),
+    thaw: () => void child.kill('SIGCONT'),
     metric: (name, labels) => readMetric(url, name, labels),
     async logLines() {
       const lines = (await readFile(logFile, 'utf8')).split('\n').filter((line) => line.startsWith('{'));

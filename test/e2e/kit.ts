@@ -36,9 +36,9 @@ export type Kit = {
   remove(): Promise<void>;
 };
 
-/** A namespace of its own for a test file. */
-export async function createKit(prefix: string): Promise<Kit> {
-  const cluster = await testCluster();
+/** A namespace of its own for a test file; in the cluster of the global set-up, or in another. */
+export async function createKit(prefix: string, given?: Cluster): Promise<Kit> {
+  const cluster = given ?? (await testCluster());
   const namespace = unique(prefix);
   await kubectl(cluster, ['create', 'namespace', namespace]);
   const run = (args: string[], input?: string) =>
