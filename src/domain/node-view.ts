@@ -70,10 +70,11 @@ export function eligibleNodes(
   const leftOut = new Map<string, string>();
   const eligible = nodes.filter((node) => {
     const strategy = pullStrategy(node);
-    const reason = fits(node) ?? nodeReadiness(node) ?? (strategy.strategy ? undefined : strategy.reason);
+    const passing = passingProblem(node, fits);
+    const reason =
+      passing ?? fits(node) ?? nodeReadiness(node) ?? (strategy.strategy ? undefined : strategy.reason);
     if (!reason) return true;
     skip(reason);
-    const passing = passingProblem(node, fits);
     // Where a limit takes others in its place, nobody misses it.
     if (passing && !maxNodes) leftOut.set(node.metadata.name ?? '', passing);
     return false;
@@ -83,7 +84,7 @@ export function eligibleNodes(
   return { eligible: eligible.slice(0, nodeLimit(maxNodes, eligible.length)), nothingEligible, leftOut };
 }
 
-/** What keeps a node out that would fit otherwise, and may pass. */
+/** What keeps a node out that would fit otherwise, and may pass; the taints that come of it say it less plainly. */
 function passingProblem(node: KubernetesNode, fits: NodeMatcher): string | undefined {
   const problem = nodeReadiness(node) ?? (node.spec?.unschedulable ? 'node is cordoned' : undefined);
   if (!problem) return undefined;

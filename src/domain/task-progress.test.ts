@@ -643,7 +643,6 @@ describe('nodes that change under a batch', () => {
     for (const node of ['n1', 'n2']) sim.end(node);
     sim.look();
     expect(sim.status()).toMatchObject({ phase: 'Warm', progress: '1/1' });
-    sim.report('n2');
     sim.cordon('n2', false);
     expect(cold(sim.look())).toEqual([]);
     expect(sim.status()).toMatchObject({ phase: 'Warm', progress: '2/2' });

@@ -157,15 +157,14 @@ function closeBatches(input: ProgressInput, status: PrewarmTaskStatus, warm: War
     .filter(ended)
     .map((batch) => ({ batch, outcomes: input.outcomes.get(batch.jobName) ?? [] }));
   status.batches = open.filter((batch) => !ended(batch));
-  const nodes = new Map(input.eligible.map((node) => [node.metadata.name, node]));
+  const eligible = new Set(input.eligible.map(nodeKey));
   const failed = unpackNodes(status.failedNodes);
   for (const { batch, outcomes } of closed) {
     for (const [index, outcome] of outcomes.entries()) {
       if (outcome.state !== 'ended') continue;
       const name = batch.nodes[index] ?? '';
-      const node = nodes.get(name);
-      const same = node && keyAt(batch.keys, index) === nodeKey(node);
-      noteOutcome({ input, status, warm, failed }, name, same ? node : undefined, outcome);
+      noteFailures(status, name, outcome.failures, input.nowMs);
+      noteOutcome({ input, status, warm, eligible, failed }, keyAt(batch.keys, index), outcome);
     }
   }
   status.failedNodes = packNodes(failed);
@@ -173,19 +172,19 @@ function closeBatches(input: ProgressInput, status: PrewarmTaskStatus, warm: War
 }
 
 type Ended = Extract<NodeOutcome, { state: 'ended' }>;
-type Account = { input: ProgressInput; status: PrewarmTaskStatus; warm: WarmNodes; failed: Set<string> };
+type Account = {
+  input: ProgressInput;
+  status: PrewarmTaskStatus;
+  warm: WarmNodes;
+  eligible: ReadonlySet<string>;
+  failed: Set<string>;
+};
 
-function noteOutcome(
-  { input, status, warm, failed }: Account,
-  name: string,
-  node: KubernetesNode | undefined,
-  outcome: Ended,
-): void {
-  noteFailures(status, name, outcome.failures, input.nowMs);
-  if (!node) return; // gone, made anew, or no longer one of ours
-  if (outcome.failures.some((failure) => !failure.hopeless)) failed.add(nodeKey(node));
-  if (outcome.warm.length === 0) return;
-  warm.add(node, outcome.warm, timestamp(input.nowMs));
+/** By the node's key: one made anew under its name is another. What arrived on one that is cordoned now is there still. */
+function noteOutcome({ input, status, warm, eligible, failed }: Account, key: string, outcome: Ended): void {
+  if (eligible.has(key) && outcome.failures.some((failure) => !failure.hopeless)) failed.add(key);
+  if (outcome.warm.length === 0 || !(eligible.has(key) || input.known?.has(key))) return;
+  warm.add(key, outcome.warm, timestamp(input.nowMs));
   status.lastWarmedAt = timestamp(input.nowMs);
 }
 

@@ -143,7 +143,7 @@ describe('what is on a node that the task warmed', () => {
     },
   ])('$what', ({ task, seen: what, heartbeat, has, kept }) => {
     const before = warmNodes(task, [], seen('unknown'));
-    before.add(node('a'), [0], WARMED);
+    before.add(nodeKey(node('a')), [0], WARMED);
     const warm = warmNodes(task, before.records(), seen(what));
     const later = node('a', heartbeat);
     expect(warm.has(later, 0)).toBe(has);
@@ -153,7 +153,7 @@ describe('what is on a node that the task warmed', () => {
 
   it('is told image by image, node by node', () => {
     const warm = warmNodes(spec(), [], seen('unknown'));
-    warm.add(node('a'), [0, 2], WARMED);
+    warm.add(nodeKey(node('a')), [0, 2], WARMED);
     const has = (uid: string) => [0, 1, 2].map((image) => warm.has(node(uid), image));
     expect(has('a')).toEqual([true, false, true]);
     expect(has('b')).toEqual([false, false, false]);
@@ -162,7 +162,7 @@ describe('what is on a node that the task warmed', () => {
   it('stays with the other images when one is gone', () => {
     const presence: PresenceOf = (_, image) => (image === 'base:2' ? 'absent' : 'unknown');
     const warm = warmNodes(spec(), [], presence);
-    warm.add(node('a'), [0, 1, 2], WARMED);
+    warm.add(nodeKey(node('a')), [0, 1, 2], WARMED);
     const late = node('a', LATE);
     expect([0, 1, 2].map((image) => warm.has(late, image))).toEqual([true, false, true]);
     expect(warm.records()).toMatchObject([{ images: [0, 2], since: WARMED }]);
@@ -170,7 +170,7 @@ describe('what is on a node that the task warmed', () => {
 
   it('is another node that comes back under its old name', () => {
     const warm = warmNodes(spec(), [], seen('unknown'));
-    warm.add(node('a'), [0], WARMED);
+    warm.add(nodeKey(node('a')), [0], WARMED);
     expect(warm.has({ ...node('b'), metadata: { name: 'name-of-a', uid: 'b' } }, 0)).toBe(false);
   });
 });
@@ -180,9 +180,9 @@ describe('records', () => {
 
   it('put nodes with the same images together, dated by the latest of them', () => {
     const warm = warmNodes(spec(), [], seen('unknown'));
-    warm.add(node('a'), [1, 0], WARMED);
-    warm.add(node('b'), [0], WARMED);
-    warm.add(node('c'), [0, 1], LATER);
+    warm.add(nodeKey(node('a')), [1, 0], WARMED);
+    warm.add(nodeKey(node('b')), [0], WARMED);
+    warm.add(nodeKey(node('c')), [0, 1], LATER);
     const records = warm.records();
     expect(records).toEqual([
       { images: [0, 1], since: LATER, nodes: expect.stringMatching(/^[\w-]{12}$/) },
@@ -192,10 +192,10 @@ describe('records', () => {
 
   it('take what comes to a node later to what was there, and its time', () => {
     const warm = warmNodes(spec(), [], seen('unknown'));
-    warm.add(node('a'), [0], LATER);
-    warm.add(node('a'), [2], WARMED);
-    warm.add(node('b'), [0], WARMED);
-    warm.add(node('b'), [1], LATER);
+    warm.add(nodeKey(node('a')), [0], LATER);
+    warm.add(nodeKey(node('a')), [2], WARMED);
+    warm.add(nodeKey(node('b')), [0], WARMED);
+    warm.add(nodeKey(node('b')), [1], LATER);
     expect(warm.records()).toMatchObject([
       { images: [0, 2], since: LATER },
       { images: [0, 1], since: LATER },
@@ -204,9 +204,9 @@ describe('records', () => {
 
   it('leave out nodes that are no more', () => {
     const warm = warmNodes(spec(), [], seen('unknown'));
-    warm.add(node('a'), [0], WARMED);
-    warm.add(node('b'), [0], WARMED);
-    warm.add(node('c'), [1], WARMED);
+    warm.add(nodeKey(node('a')), [0], WARMED);
+    warm.add(nodeKey(node('b')), [0], WARMED);
+    warm.add(nodeKey(node('c')), [1], WARMED);
     const known = new Set([nodeKey(node('a'))]);
     expect(warm.records(known)).toEqual([{ images: [0], since: WARMED, nodes: nodeKey(node('a')) }]);
     expect(warm.records()).toHaveLength(2);
@@ -220,7 +220,7 @@ describe('records', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(uid, images, time)), (added) => {
         const first = warmNodes(spec(), [], seen('unknown'));
-        for (const [each, brought, since] of added) first.add(node(each), brought, since);
+        for (const [each, brought, since] of added) first.add(nodeKey(node(each)), brought, since);
         const records = JSON.parse(JSON.stringify(first.records()));
         const second = warmNodes(spec(), records, seen('unknown'));
         expect(second.records()).toEqual(records);
@@ -232,7 +232,7 @@ describe('records', () => {
 
   it('hold five thousand nodes in 32 kB', () => {
     const warm = warmNodes(spec(), [], seen('unknown'));
-    for (let index = 0; index < 5000; index += 1) warm.add(node(`uid-${index}`), [0, 1, 2], WARMED);
+    for (let index = 0; index < 5000; index += 1) warm.add(nodeKey(node(`uid-${index}`)), [0, 1, 2], WARMED);
     expect(JSON.stringify(warm.records()).length).toBeLessThan(32_000);
   });
 });

@@ -7,8 +7,8 @@ import type { PresenceOf } from './task-progress.ts';
 export type WarmNodes = {
   /** Whether the node has the image; what its status meanwhile proves, either way, leaves the record. */
   has(node: KubernetesNode, image: number): boolean;
-  /** Notes that a batch brought these images to a node. */
-  add(node: KubernetesNode, images: number[], since: string): void;
+  /** Notes that a batch brought these images to the node of this key. */
+  add(key: string, images: number[], since: string): void;
   /** What to keep in the task's status: of these nodes, where they are given. */
   records(known?: ReadonlySet<string>): WarmedRecord[];
 };
@@ -50,7 +50,7 @@ export function warmNodes(spec: PrewarmTaskSpec, records: WarmedRecord[], presen
       if (entry.images.size === 0) entries.delete(nodeKey(node));
       return seen === 'present';
     },
-    add: (node, images, since) => note(nodeKey(node), images, since),
+    add: note,
     records: (known) => pack([...entries].filter(([key]) => !known || known.has(key))),
   };
 }

@@ -43,11 +43,15 @@ export type Cluster = State & {
 
 export const PRIVATE_CREDENTIALS = { username: 'ips', password: 'warm-me' };
 
+/** Flags beyond the usual ones; `@DIR@` in them is the cluster's folder. */
+export type ExtraFlags = { apiServer?: string[]; controllerManager?: string[] };
+
 /** Starts a cluster and waits until its nodes are ready. With `lifeline` it ends when this process does. */
 export async function startCluster(options: {
   name: string;
   lifeline: boolean;
   say: (line: string) => void;
+  flags?: ExtraFlags;
 }): Promise<Cluster> {
   const { name, lifeline, say } = options;
   const binaries = await buildBinaries(say);
@@ -67,7 +71,7 @@ export async function startCluster(options: {
     await writeFile(cluster.kubeconfigFile, kubeconfig(cluster.server, join(folder, 'pki/ca.crt'), admin), {
       mode: 0o600,
     });
-    await startComponents(cluster, say);
+    await startComponents(cluster, say, options.flags);
     await waitUntilReady(cluster);
     say(
       `cluster ${name} is ready: ${NODES.length} real nodes, ${((Date.now() - started) / 1000).toFixed(1)} s`,

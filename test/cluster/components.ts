@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   type Cluster,
+  type ExtraFlags,
   kubectl,
   NODES,
   PRIVATE_CREDENTIALS,
@@ -19,7 +20,11 @@ const SERVICE_CIDR = '10.96.0.0/16';
 const POD_CIDR = '10.88.0.0/16';
 
 /** Starts every process of the cluster, each in the order that those after it need; returns when nodes may register. */
-export async function startComponents(cluster: Cluster, say: (line: string) => void): Promise<void> {
+export async function startComponents(
+  cluster: Cluster,
+  say: (line: string) => void,
+  flags: ExtraFlags = {},
+): Promise<void> {
   const pki = join(cluster.folder, 'pki');
   start(cluster, 'collect', 'collect', []);
   start(cluster, 'etcd', 'etcd', [
@@ -29,7 +34,7 @@ export async function startComponents(cluster: Cluster, say: (line: string) => v
     '--log-level',
     'warn',
   ]);
-  startApiServer(cluster, pki);
+  startApiServer(cluster, pki, flags.apiServer);
   await startRegistries(cluster);
   await writeFilled('cni.conflist', join(cluster.folder, 'cni', '10-testcluster.conflist'), {
     DIR: cluster.folder,
@@ -44,7 +49,7 @@ export async function startComponents(cluster: Cluster, say: (line: string) => v
   for (const name of ['controller-manager', 'scheduler', 'kube-proxy', ...NODES.map((node) => node.name)]) {
     await writeKubeconfig(cluster, pki, name);
   }
-  startControllers(cluster, pki);
+  startControllers(cluster, pki, flags.controllerManager);
   for (const [index, node] of NODES.entries()) await startKubelet(cluster, pki, node, index);
 }
 
@@ -85,7 +90,11 @@ function start(
   );
 }
 
-function startApiServer(cluster: Cluster, pki: string): void {
+function filled(cluster: Cluster, flags: string[]): string[] {
+  return flags.map((flag) => flag.replaceAll('@DIR@', cluster.folder));
+}
+
+function startApiServer(cluster: Cluster, pki: string, extra: string[] = []): void {
   start(cluster, 'kube-apiserver', 'kube-apiserver', [
     ...['--etcd-servers', 'http://127.0.0.1:2379', '--secure-port', '6443', '--bind-address', '0.0.0.0'],
     ...['--advertise-address', cluster.sandbox.address, '--client-ca-file', `${pki}/ca.crt`],
@@ -103,16 +112,18 @@ function startApiServer(cluster: Cluster, pki: string): void {
     ...['--authorization-mode', 'Node,RBAC', '--cert-dir', join(cluster.folder, 'apiserver')],
     ...['--audit-policy-file', join(CONFIG, 'audit.yaml')],
     ...['--audit-log-path', join(cluster.folder, 'logs/audit.log'), '--audit-log-mode', 'blocking'],
+    ...filled(cluster, extra),
   ]);
 }
 
-function startControllers(cluster: Cluster, pki: string): void {
+function startControllers(cluster: Cluster, pki: string, extra: string[] = []): void {
   const login = (name: string) => ['--kubeconfig', join(cluster.folder, `${name}.kubeconfig`)];
   // Rates stay at their defaults: they are what users' clusters have.
   start(cluster, 'kube-controller-manager', 'kube-controller-manager', [
     ...login('controller-manager'),
     ...['--leader-elect=false', '--use-service-account-credentials', '--root-ca-file', `${pki}/ca.crt`],
     ...['--service-account-private-key-file', `${pki}/service-account.key`],
+    ...filled(cluster, extra),
   ]);
   start(cluster, 'kube-scheduler', 'kube-scheduler', [...login('scheduler'), '--leader-elect=false']);
   start(cluster, 'kube-proxy', 'kube-proxy', [

@@ -26,6 +26,9 @@ export type Ips = {
   /** SIGKILL. */
   kill(): Promise<void>;
   metric: Metric;
+  /** SIGSTOP and SIGCONT: as a machine that is suspended. */
+  freeze(): void;
+  thaw(): void;
   logLines(): Promise<Record<string, unknown>[]>;
 };
 
@@ -134,6 +137,8 @@ export async function startIps(cluster: Cluster, options: StartOptions = {}): Pr
       await ended(child);
     },
     metric: async (name, labels) => readMetric(await (await fetch(`${url}/metrics`)).text(), name, labels),
+    freeze: () => void child.kill('SIGSTOP'),
+    thaw: () => void child.kill('SIGCONT'),
     async logLines() {
       const lines = (await readFile(logFile, 'utf8')).split('\n').filter((line) => line.startsWith('{'));
       return lines.map((line) => JSON.parse(line) as Record<string, unknown>);

@@ -1,0 +1,94 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { NODES_ANNOTATION, TASK_LABEL } from '../../src/domain/annotations.ts';
+import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
+import type { Kit } from './kit.ts';
+
+type Volume = { image?: { reference?: string } };
+type PodSpec = { nodeName?: string; volumes?: Volume[] };
+type Seen = KubernetesObject & {
+  spec: PodSpec & { template?: { metadata: KubernetesObject['metadata']; spec: PodSpec } };
+  status?: { phase?: string; conditions?: { type: string; status: string }[] };
+};
+type WatchEvent = { type: string; object: Seen };
+
+/** What the API server saw of the warmers of a namespace, from one moment on, without a gap. */
+export type Witness = {
+  /** Each time that a node had the same work of a task by two Jobs, or two pods, that were both unfinished. */
+  overlaps(): string[];
+  /** How many Jobs there have been. */
+  jobs(): number;
+  stop(): void;
+};
+
+/** Watches from the version of a list on, so that nothing between is missed, however late the watch begins. */
+export async function witness(kit: Kit): Promise<Witness> {
+  const children: ChildProcess[] = [];
+  const events = new Map<string, WatchEvent[]>();
+  for (const [kind, path] of [
+    ['Job', `/apis/batch/v1/namespaces/${kit.namespace}/jobs`],
+    ['pod', `/api/v1/namespaces/${kit.namespace}/pods`],
+  ] as const) {
+    const list = JSON.parse(await kit.kubectl(['get', '--raw', `${path}?limit=1`])) as KubernetesObject;
+    const since = list.metadata.resourceVersion ?? '';
+    const url = `${path}?watch=1&resourceVersion=${since}&timeoutSeconds=3600&labelSelector=ips%2Fwarmer%3Dtrue`;
+    const child = spawn(kit.cluster.binaries.path('kubectl'), ['get', '--raw', url], {
+      env: { ...process.env, KUBECONFIG: kit.cluster.kubeconfigFile },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    children.push(child);
+    const seen: WatchEvent[] = [];
+    events.set(kind, seen);
+    createInterface({ input: child.stdout }).on('line', (line) => seen.push(JSON.parse(line) as WatchEvent));
+  }
+  return {
+    overlaps() {
+      for (const child of children) if (child.exitCode !== null) throw new Error('a watch of the test ended');
+      return [...events].flatMap(([kind, seen]) => overlapsIn(kind, seen));
+    },
+    jobs: () => new Set(events.get('Job')?.map(({ object }) => object.metadata.uid)).size,
+    stop() {
+      for (const child of children) child.kill();
+    },
+  };
+}
+
+/** In the order in which the API server told them. */
+export function overlapsIn(kind: string, events: WatchEvent[]): string[] {
+  const unfinished = new Map<string, Seen>();
+  const found = new Set<string>();
+  for (const { type, object } of events) {
+    const uid = object.metadata.uid ?? '';
+    if (type === 'DELETED' || isFinished(object)) {
+      unfinished.delete(uid);
+      continue;
+    }
+    unfinished.set(uid, object);
+    for (const other of unfinished.values()) {
+      if (other.metadata.uid === uid) continue;
+      const nodes = nodesOf(object).filter((node) => nodesOf(other).includes(node));
+      if (nodes.length === 0 || !sameWork(object, other)) continue;
+      found.add(`${kind}s ${other.metadata.name} and ${object.metadata.name} on ${nodes.join(', ')}`);
+    }
+  }
+  return [...found];
+}
+
+function isFinished({ status }: Seen): boolean {
+  if (status?.phase === 'Succeeded' || status?.phase === 'Failed') return true;
+  return (status?.conditions ?? []).some(
+    ({ type, status: value }) => (type === 'Complete' || type === 'Failed') && value === 'True',
+  );
+}
+
+function nodesOf({ spec }: Seen): string[] {
+  if (spec.template) return spec.template.metadata.annotations?.[NODES_ANNOTATION]?.split(',') ?? [];
+  return spec.nodeName ? [spec.nodeName] : [];
+}
+
+function sameWork(one: Seen, other: Seen): boolean {
+  if (one.metadata.labels?.[TASK_LABEL] !== other.metadata.labels?.[TASK_LABEL]) return false;
+  const images = (seen: Seen) =>
+    ((seen.spec.template?.spec ?? seen.spec).volumes ?? []).flatMap(({ image }) => image?.reference ?? []);
+  return images(one).some((image) => images(other).includes(image));
+}
