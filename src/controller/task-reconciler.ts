@@ -144,7 +144,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
 
   /** Plans the next batch, as far as there are cold nodes, width and pull tokens; gives back the tokens of what ended. */
   async function cutBatch(key: string, task: PrewarmTask, progress: Progress, nowMs: number): Promise<void> {
-    const wanted = batchSize(task, progress);
+    const wanted = Math.min(batchSize(task, progress), progress.atMost);
     const turn = wanted > 0 && (await claims.claim(key, rankOf(task)));
     const count = await tokens.claim(key, progress.running, turn ? wanted : 0);
     if (count === 0) return;

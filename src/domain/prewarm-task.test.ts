@@ -58,6 +58,7 @@ const TASK: { spec: Everything<PrewarmTaskSpec>; status: Everything<PrewarmTaskS
     batch: 2,
     attempt: 0,
     retryAt: TIME,
+    waits: 1,
     batches: [
       {
         jobName: 'j',
