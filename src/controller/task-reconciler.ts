@@ -145,9 +145,9 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
 
   /** Plans the next batch, as far as there are cold nodes, width and pull tokens; gives back the tokens of what ended. */
   async function cutBatch(key: string, task: PrewarmTask, progress: Progress, nowMs: number): Promise<void> {
-    const { cold, running, width, status } = progress;
+    const { cold, running, width, atMost, status } = progress;
     const batches = status.batches ?? [];
-    const wanted = batchSize(width, { cold: cold.length, running, batches, nowMs });
+    const wanted = Math.min(batchSize(width, { cold: cold.length, running, batches, nowMs }), atMost);
     const turn = wanted > 0 && (await claims.claim(key, rankOf(task)));
     const count = await tokens.claim(key, running, turn ? wanted : 0);
     if (count === 0) return;

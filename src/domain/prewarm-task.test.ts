@@ -59,6 +59,7 @@ const TASK: { spec: Everything<PrewarmTaskSpec>; status: Everything<PrewarmTaskS
     width: 10,
     attempt: 0,
     retryAt: TIME,
+    waits: 1,
     batches: [
       {
         jobName: 'j',

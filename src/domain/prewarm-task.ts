@@ -71,6 +71,8 @@ export type PrewarmTaskStatus = {
   /** Failed tries in a row, and when the next one may start. */
   attempt?: number;
   retryAt?: string;
+  /** Long waits in a row for an image that no node can pull. */
+  waits?: number;
   batches?: OpenBatch[];
   failedImages?: FailedImage[];
   /** At most 50; `failureCount` counts all. */

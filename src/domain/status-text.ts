@@ -20,7 +20,12 @@ export function progressMessage(
     nodes.set(key, (nodes.get(key) ?? new Set()).add(node));
   }
   const cut = (status.failureCount ?? 0) > (status.failures?.length ?? 0);
-  const lines = [...nodes].map(([key, names]) => `${key} on ${where(names, cut)}`);
+  const hopeless = new Set(status.failedImages?.map(({ image, reason }) => `${image}: ${reason}`));
+  const untried = (names: Set<string>) => !cut && names.size < (status.nodes?.failed ?? 0);
+  const lines = [...nodes].map(([key, names]) => {
+    const rest = hopeless.has(key) && untried(names) ? ', not tried on the others' : '';
+    return `${key} on ${where(names, cut)}${rest}`;
+  });
   const shown = lines.slice(0, 5);
   const rest = lines.length - shown.length;
   for (const [node, reason] of leftOut) out.set(node, reason);

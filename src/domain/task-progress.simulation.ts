@@ -128,7 +128,8 @@ export function simulateTask(
     const { task } = input();
     const progress = taskProgress(input());
     const nameOf = (round: number, batch: number, attempt: number) => `job-${round}-${batch}-${attempt}`;
-    const batch = planBatch(task, progress, { count, presence, nowMs, nameOf });
+    const allowed = Math.min(count, progress.atMost);
+    const batch = planBatch(task, progress, { count: allowed, presence, nowMs, nameOf });
     lastPlanned = structuredClone(progress.status);
     if (!progress.status.message) delete progress.status.message;
     settle(progress);

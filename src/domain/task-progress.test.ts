@@ -293,10 +293,11 @@ describe('an image that no node can pull', () => {
     sim.look();
     expect(sim.status()).toMatchObject({
       phase: 'PartiallyFailed',
-      message: 'base:2: not found on n1',
+      message: 'base:2: not found on n1, not tried on the others',
       nodes: { eligible: 3, warm: 0, warming: 0, failed: 3 },
       attempt: 0,
-      retryAt: timeAfter(630),
+      retryAt: timeAfter(60),
+      waits: 1,
       finishedAt: timeAfter(30),
       failedImages: [{ image: BASE, reason: 'not found', message: 'base:2: not found' }],
       failures: [{ node: 'n1', image: BASE, reason: 'not found', message: 'base:2: not found', time: START }],
@@ -326,40 +327,92 @@ describe('an image that no node can pull', () => {
     });
   });
 
-  it('changes nothing until ten minutes have passed, and is then tried again on every node, in a new round', () => {
-    const sim = simulateTask({ images: [APP, BASE], nodes: ['n1', 'n2'] });
+  it('changes nothing until half a minute has passed, and is then tried again on one node first, in a new round', () => {
+    const sim = simulateTask({ images: [APP, BASE], nodes: ['n1', 'n2', 'n3'] });
     sim.warmUp(hopeless(BASE));
     const failed = sim.status();
     expect(failed.phase).toBe('PartiallyFailed');
-    for (const seconds of [1, 300, 298]) {
+    for (const seconds of [1, 20, 8]) {
       sim.pass(seconds);
       expect(cold(sim.look())).toEqual([]);
       expect(sim.status()).toEqual(failed);
     }
     sim.pass(1);
     const progress = sim.look();
-    expect(cold(progress)).toEqual(['n1', 'n2']);
+    expect(cold(progress)).toEqual(['n1', 'n2', 'n3']);
     expect(progress.left).toEqual(new Set());
     expect(sim.status()).not.toHaveProperty('failures');
-    expect(sim.cut()).toMatchObject({ round: 2, batch: 1, attempt: 0, images: [1] });
-    for (const node of ['n1', 'n2']) sim.end(node);
+    expect(sim.cut()).toMatchObject({ round: 2, batch: 1, attempt: 0, images: [1], nodes: ['n1'] });
+    expect(sim.look()).toMatchObject({ atMost: 0 });
+    sim.end('n1');
+    expect(sim.cut()).toMatchObject({ round: 2, batch: 2, images: [1], nodes: ['n2', 'n3'] });
+    for (const node of ['n2', 'n3']) sim.end(node);
     sim.look();
-    expect(sim.status()).toMatchObject({ phase: 'Warm', progress: '2/2' });
-    for (const field of ['retryAt', 'attempt', 'failedImages', 'failures', 'failureCount', 'failedNodes'])
+    expect(sim.status()).toMatchObject({ phase: 'Warm', progress: '3/3' });
+    for (const field of [
+      'retryAt',
+      'attempt',
+      'failedImages',
+      'failures',
+      'failureCount',
+      'failedNodes',
+      'waits',
+    ])
       expect(sim.status()).not.toHaveProperty(field);
+  });
+
+  it('is asked for by one node, ever less often, while nobody mends it', () => {
+    const sim = simulateTask({ images: [APP], nodes: ['n1', 'n2'] });
+    sim.warmUp(hopeless(APP));
+    let elapsed = 0;
+    for (const seconds of [30, 60, 120, 300, 600, 600]) {
+      expect(sim.status().retryAt).toBe(timeAfter(elapsed + seconds));
+      sim.pass(seconds);
+      elapsed += seconds;
+      expect(sim.warmUp(hopeless(APP)).cold).toEqual([]);
+      expect(sim.status()).toMatchObject({
+        phase: 'Failed',
+        batch: 1,
+        nodes: { failed: 2 },
+        message: 'app:1: not found on n1, not tried on the others',
+      });
+    }
+    // Mended once, it begins anew with what breaks next.
+    sim.pass(600);
+    sim.warmUp();
+    sim.warmUp();
+    expect(sim.status().phase).toBe('Warm');
+    sim.join('n3');
+    sim.warmUp(hopeless(APP));
+    expect(sim.status()).toMatchObject({ waits: 1, retryAt: timeAfter(elapsed + 600 + 30) });
+  });
+
+  it('does not bring nodes that used up their tries to try sooner', () => {
+    const sim = simulateTask({ images: [APP, BASE], nodes: ['n1'], retry: { limit: 0 } });
+    sim.warmUp(transient(APP), hopeless(BASE));
+    expect(sim.status()).toMatchObject({ phase: 'Failed', retryAt: timeAfter(600) });
+  });
+
+  it('does not hold up the others where the node that asks fails for reasons of its own', () => {
+    const sim = simulateTask({ images: [APP], nodes: ['n1', 'n2'] });
+    sim.warmUp(hopeless(APP));
+    sim.pass(30);
+    sim.cut();
+    sim.end('n1', transient(APP));
+    expect(sim.cut()).toMatchObject({ nodes: ['n2'] });
   });
 
   it('does not keep the other images from a node that joins, nor put off its own next try', () => {
     const sim = simulateTask({ images: [APP, BASE], nodes: ['n1'] });
     sim.warmUp(hopeless(BASE));
-    sim.pass(60);
+    sim.pass(20);
     sim.join('n2');
     expect(sim.cut()).toMatchObject({ round: 2, nodes: ['n2'], images: [0] });
     sim.end('n2');
     sim.look();
     expect(sim.status()).toMatchObject({
       phase: 'PartiallyFailed',
-      retryAt: timeAfter(600),
+      retryAt: timeAfter(30),
       nodes: { warm: 0, failed: 2 },
     });
   });
@@ -443,7 +496,7 @@ describe('failures that may pass', () => {
     expect(sim.status().failures?.map(({ image }) => image)).toEqual([BASE]);
     sim.end('n1');
     sim.look();
-    expect(sim.status()).toMatchObject({ phase: 'PartiallyFailed', attempt: 0, retryAt: timeAfter(610) });
+    expect(sim.status()).toMatchObject({ phase: 'PartiallyFailed', attempt: 0, retryAt: timeAfter(40) });
   });
 
   it('do not make a node wait where all that it misses is hopeless', () => {

@@ -46,11 +46,15 @@ export type Progress = {
   leftOut: ReadonlyMap<string, string>;
   /** How many nodes may pull at the same time, see pull-width.ts. */
   width: number;
+  /** The next batch may have this many nodes; see `probeLimit`. */
+  atMost: number;
 };
 
 const MAX_FAILURES = 50;
-/** After the last try: a tag may have been pushed, a secret repaired. */
+/** After the last try. */
 export const LONG_RETRY_SECONDS = 600;
+/** Where a tag has to be pushed or a secret mended: whoever does it is at it now, or much later. */
+export const MENDING_SECONDS = [30, 60, 120, 300];
 
 /** Where a task stands, from everything that can be seen. Pure: the same input gives the same answer. */
 export function taskProgress(input: ProgressInput): Progress {
@@ -83,8 +87,15 @@ export function taskProgress(input: ProgressInput): Progress {
   const next = status.phase === 'Warming' ? width : widthOfNewRound(input.task, width);
   return {
     ...{ status: withoutEmpty(status), cold: states.cold, closed, running: states.running },
-    ...{ left, leftOut, width: next },
+    ...{ left, leftOut, width: next, atMost: probeLimit(status) },
   };
+}
+
+/** One node asks whether it was mended; the others follow when it has its answer. */
+function probeLimit(status: PrewarmTaskStatus): number {
+  if (!status.waits || status.failedImages?.length) return Number.POSITIVE_INFINITY;
+  if (status.phase !== 'Warming') return 1;
+  return status.batch === 1 && status.batches?.length ? 0 : Number.POSITIVE_INFINITY;
 }
 
 /** Adds a batch for the first `count` cold nodes to the status; every image that one of them misses, for all of them. */
@@ -291,6 +302,7 @@ function openRound(status: PrewarmTaskStatus, nowMs: number): void {
 function endTry(input: ProgressInput, status: PrewarmTaskStatus, states: States, warm: WarmNodes): void {
   if (states.failed === 0) {
     forgetFailures(input, status);
+    delete status.waits;
     finish(status, input.eligible.length === 0 ? 'Pending' : 'Warm', input.nowMs);
     return;
   }
@@ -341,8 +353,19 @@ function planRetry(input: ProgressInput, status: PrewarmTaskStatus, retryable: b
   const again = retryable && tried < (input.task.spec.retry?.limit ?? DEFAULTS.retryLimit);
   status.attempt = again ? tried + 1 : 0;
   if (!again && status.failedNodes) status.spentNodes = status.failedNodes;
-  const seconds = again ? retryDelaySeconds(input.task, status.attempt) : LONG_RETRY_SECONDS;
+  const seconds = again ? retryDelaySeconds(input.task, status.attempt) : longWaitSeconds(status);
   status.retryAt = timestamp(input.nowMs + seconds * 1000);
+}
+
+/** Nodes that used up their tries wait in full, whatever else is amiss. */
+function longWaitSeconds(status: PrewarmTaskStatus): number {
+  if (!status.failedImages?.length) {
+    delete status.waits;
+    return LONG_RETRY_SECONDS;
+  }
+  status.waits = (status.waits ?? 0) + 1;
+  const seconds = status.spentNodes ? undefined : MENDING_SECONDS[status.waits - 1];
+  return seconds ?? LONG_RETRY_SECONDS;
 }
 
 export function retryDelaySeconds(task: PrewarmTask, attempt: number): number {
