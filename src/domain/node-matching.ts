@@ -148,7 +148,9 @@ function compileExpression(requirement: NodeSelectorRequirement): NodeMatcher {
   return (node) => (test(labelOf(node, key)) ? undefined : reason);
 }
 
-function compileTest({ key, operator, values = [] }: NodeSelectorRequirement) {
+function compileTest(requirement: NodeSelectorRequirement) {
+  const { key, operator } = requirement;
+  const values = requirement.values ?? [];
   const wellFormed = isLabelKey(key) && values.every(isLabelValue);
   return wellFormed ? compileOperator(operator, values) : undefined;
 }
