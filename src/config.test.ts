@@ -247,7 +247,7 @@ describe('readConfig', () => {
 it('the help names each flag with its variable and its default', () => {
   const lines = helpText().split('\n');
   expect(lines).toContain(
-    '  --server-port VALUE             SERVER_PORT             port of health and metrics (HTTP) [8080]',
+    '  --server-port VALUE             SERVER_PORT             port of health, metrics and the REST API (HTTP) [8080]',
   );
   for (const flag of Object.keys(DEFAULTS).map((name) =>
     name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`),

@@ -96,7 +96,10 @@ it('where the API server cannot be reached nobody is let in, and the problem say
     contexts: [{ name: 'none', cluster: 'none', user: 'none' }],
     currentContext: 'none',
   });
-  const access = createAccess({ client: createKubeClient(config), now: () => new Date() });
+  const access = createAccess({
+    client: createKubeClient(config, { userAgent: 'test' }),
+    now: () => new Date(),
+  });
   const problem = {
     status: 503,
     headers: { 'retry-after': '2' },
