@@ -28,7 +28,7 @@ describe('a task', () => {
     expect(taskView(task())).toEqual({
       ...{ namespace: 'shop', name: 't', uid: 'u1', createdAt: TIME, owners: [], cancelled: false },
       images: [image('a'), image('b')],
-      ...{ priority: 5, concurrentPulls: 50, timeoutSeconds: 1800 },
+      ...{ priority: 5, timeoutSeconds: 1800 },
       retry: { limit: 3, strategy: 'exponential', delaySeconds: 10 },
       status: {
         phase: 'Pending',
