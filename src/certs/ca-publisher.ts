@@ -152,7 +152,7 @@ export function createCaPublisher(options: {
     problem() {
       const what = `MutatingWebhookConfiguration ${name}`;
       if (!informer.hasSynced()) return `${what} cannot be read yet: ${problem}`;
-      if (!informer.get(name)) return `${what} is not there: apply deploy/base/webhook.yaml`;
+      if (!informer.get(name)) return `${what} is not there: apply deploy/ again (kubectl apply -k deploy/)`;
       return `${what} does not have our CA yet${problem ? `: ${problem}` : ''}`;
     },
   };

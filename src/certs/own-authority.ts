@@ -71,7 +71,7 @@ async function getSecret(client: Pick<KubeClient, 'get'>, namespace: string, nam
     if (!isNotFound(error)) throw error;
     throw new CertificateError(
       'IPS_CERT_SECRET_MISSING',
-      `Secret ${namespace}/${name} is missing: apply deploy/base/secret.yaml, which has it empty (IPS may not create Secrets), or set CERT_SECRET.`,
+      `Secret ${namespace}/${name} is missing: apply deploy/ again (kubectl apply -k deploy/), which has it empty, since IPS may not create Secrets; or set CERT_SECRET.`,
       error,
     );
   }

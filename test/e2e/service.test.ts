@@ -98,7 +98,8 @@ test('without the webhook configuration nothing is warmed and /readyz says why; 
   await waitFor('IPS to say what it lacks', async () => {
     const { checks } = (await (await fetch(`${url}/readyz`)).json()) as { checks: { authority: string } };
     return (
-      checks.authority === 'MutatingWebhookConfiguration ips is not there: apply deploy/base/webhook.yaml'
+      checks.authority ===
+      'MutatingWebhookConfiguration ips is not there: apply deploy/ again (kubectl apply -k deploy/)'
     );
   });
   expect((await fetch(`${url}/readyz`)).status).toBe(503);
