@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { cacheDirectory } from '../cluster/cache.ts';
 import { kubectl } from '../cluster/cluster.ts';
 import { run } from '../cluster/run.ts';
-import { createCaller, send } from './callers.ts';
+import { createCaller, send, waitForRole } from './callers.ts';
 import { type Ips, startIps } from './ips.ts';
 import { createKit, type Kit } from './kit.ts';
 import { type Conversation, converse } from './raw.ts';
@@ -23,6 +23,7 @@ beforeAll(async () => {
   ips = await startIps(kit.cluster);
   const { cluster, namespace } = kit;
   token = await createCaller(cluster, { namespace, name: 'admin', role: 'ips-admin', everywhere: true });
+  await waitForRole(ips.url, token, '');
 });
 
 afterAll(async () => {

@@ -4,7 +4,7 @@ import type { Node, Task, Workload } from '../../src/api/schemas.ts';
 import { createApiServer } from '../../src/api/server.ts';
 import { kubectl, pushTestImage } from '../cluster/cluster.ts';
 import { waitFor } from '../cluster/run.ts';
-import { type Answer, type Call, createCaller, send, signToken } from './callers.ts';
+import { type Answer, type Call, createCaller, send, signToken, waitForRole } from './callers.ts';
 import { type Ips, startIps } from './ips.ts';
 import { createKit, deployment, type Kit, PREWARM, unique, WEB_NODES } from './kit.ts';
 
@@ -26,6 +26,13 @@ beforeAll(async () => {
     createCaller(cluster, { namespace: other.namespace, name: 'elsewhere', role: 'ips-admin' }),
   ]);
   tokens = { admin, operator, viewer, nobody, elsewhere };
+  const counts = [
+    waitForRole(ips.url, admin, ''),
+    waitForRole(ips.url, viewer, ''),
+    waitForRole(ips.url, operator, `?namespace=${namespace}`),
+    waitForRole(ips.url, elsewhere, `?namespace=${other.namespace}`),
+  ];
+  await Promise.all(counts);
 });
 
 afterAll(async () => {
@@ -166,7 +173,7 @@ describe('who may what', () => {
     const token = await createCaller(cluster, { namespace, name: 'leaver', role: 'ips-viewer' });
     const status = async () =>
       (await send(ips.url, { method: 'GET', path: `/api/v1/tasks?namespace=${namespace}`, token })).status;
-    await waitFor('the new role to count', async () => (await status()) === 200, { timeoutMs: 20_000 });
+    await waitForRole(ips.url, token, `?namespace=${namespace}`);
     await kit.kubectl(['delete', 'rolebinding', `${namespace}-leaver`]);
     await waitFor('the right to be gone', async () => (await status()) === 403, { timeoutMs: 20_000 });
     await kit.kubectl(['delete', 'serviceaccount', 'leaver']);

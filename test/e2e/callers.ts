@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { type Cluster, kubectl } from '../cluster/cluster.ts';
+import { waitFor } from '../cluster/run.ts';
 
 /** Who calls the REST API, with real tokens of real service accounts and with wrong ones. */
 
@@ -52,6 +53,13 @@ export async function createCaller(
   if (role)
     await kubectl(cluster, ['--namespace', namespace, 'create', binding, `${namespace}-${name}`, ...subject]);
   return (await kubectl(cluster, ['--namespace', namespace, 'create', 'token', name])).trim();
+}
+
+/** The API server takes a moment to know a new role, and IPS remembers a refusal for five seconds. */
+export async function waitForRole(url: string, token: string, query: string): Promise<void> {
+  const path = `/api/v1/tasks${query}`;
+  const listed = async () => (await send(url, { method: 'GET', path, token })).status === 200;
+  await waitFor('the new role to count', listed, { timeoutMs: 30_000 });
 }
 
 /**
