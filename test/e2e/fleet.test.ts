@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import { startKwok } from '../cluster/components.ts';
 import { addFakeNodes, fakeNode } from '../cluster/fake-nodes.ts';
 import { waitFor } from '../cluster/run.ts';
@@ -83,6 +84,11 @@ test('sixty nodes are warmed in batches, each node once, its pod pinned by the c
   expect(await ips.metric('ips_nodes_processed_total', 'result="warm"')).toBe(COUNT);
   expect(await ips.metric('ips_admission_requests_total', 'result="pinned"')).toBe(COUNT);
   expect(await ips.metric('ips_images_pulled_total')).toBe(COUNT);
+  await waitFor('the Jobs and their pods to go', async () => {
+    const jobs = await kit.list<KubernetesObject>('jobs');
+    const pods = await kit.list('pods');
+    return pods.length === 0 && jobs.every(({ metadata }) => metadata.name?.startsWith('marker-'));
+  });
 });
 
 test('a node that joins is warmed alone', async () => {
