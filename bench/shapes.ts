@@ -75,7 +75,7 @@ function bareJob({ namespace, images, workerImage }: Run, name: string, nodes: s
     ...{ jobName: name, round: 1, batch: 1, attempt: 0, nodes, keys: '', startedAt: '' },
     images: images.map((_, index) => index),
   };
-  const job = warmerJob(task, batch, { workerImage, priorityClassName: '' }) as Job;
+  const job = warmerJob(task, batch, { workerImage, workerImageLegacy: '', priorityClassName: '' }) as Job;
   delete job.metadata.ownerReferences;
   return job;
 }

@@ -21,6 +21,7 @@ need /usr/lib/cni/ptp containernetworking-plugins
 need /usr/bin/docker-registry docker-registry
 need /usr/sbin/nft nftables
 need /usr/bin/buildah buildah
+command -v gcc >/dev/null || missing+=(gcc)
 command -v ip >/dev/null || missing+=(iproute2)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v unshare >/dev/null || missing+=(util-linux)

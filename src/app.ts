@@ -35,7 +35,12 @@ export async function startApp(
     maxActiveTasks: config.maxActiveTasks,
     maxConcurrentPulls: config.maxConcurrentPulls,
     resyncSeconds: config.resyncSeconds,
-    warmer: { workerImage: config.workerImage, priorityClassName: config.warmerPriorityClass },
+    warmer: {
+      strategy: config.pullStrategy,
+      workerImage: config.workerImage,
+      workerImageLegacy: config.workerImageLegacy,
+      priorityClassName: config.warmerPriorityClass,
+    },
   });
   const api = await createApiServer({
     ...{ version, log },

@@ -6,6 +6,8 @@ const DEFAULTS: Config = {
   webhookPort: 9443,
   namespace: 'ips-system',
   workerImage: 'registry.k8s.io/pause:3.10',
+  pullStrategy: 'auto',
+  workerImageLegacy: '',
   warmerPriorityClass: 'ips-warmer',
   webhookConfiguration: 'ips',
   webhookHosts: ['ips.ips-system.svc'],
@@ -46,6 +48,8 @@ describe('readConfig', () => {
         WEBHOOK_PORT: '65535',
         K8S_NAMESPACE: 'tools',
         WORKER_IMAGE: 'mirror.example/pause:3.10',
+        PULL_STRATEGY: 'injected-noop',
+        WORKER_IMAGE_LEGACY: 'mirror.example/noop:1',
         WARMER_PRIORITY_CLASS: 'low',
         WEBHOOK_CONFIGURATION: 'ips-2',
         WEBHOOK_HOSTS: '10.0.0.1, localhost,',
@@ -63,6 +67,8 @@ describe('readConfig', () => {
         webhookPort: 65_535,
         namespace: 'tools',
         workerImage: 'mirror.example/pause:3.10',
+        pullStrategy: 'injected-noop',
+        workerImageLegacy: 'mirror.example/noop:1',
         warmerPriorityClass: 'low',
         webhookConfiguration: 'ips-2',
         webhookHosts: ['10.0.0.1', 'localhost'],
@@ -188,6 +194,19 @@ describe('readConfig', () => {
     {
       environment: { WORKER_IMAGE: 'pause 3' },
       error: 'WORKER_IMAGE (--worker-image): "pause 3" is not an image reference',
+    },
+    {
+      environment: { PULL_STRATEGY: 'noop' },
+      error: 'PULL_STRATEGY (--pull-strategy): "noop" must be one of auto, image-volume, injected-noop',
+    },
+    {
+      environment: { WORKER_IMAGE_LEGACY: 'noop 1' },
+      error: 'WORKER_IMAGE_LEGACY (--worker-image-legacy): "noop 1" is not an image reference',
+    },
+    {
+      environment: { PULL_STRATEGY: 'injected-noop' },
+      error:
+        'WORKER_IMAGE_LEGACY (--worker-image-legacy): "" must name the image of the no-op, which PULL_STRATEGY asks for',
     },
     {
       environment: { LOG_LEVEL: 'verbose' },

@@ -2,6 +2,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseImageReference } from './domain/image-reference.ts';
+import type { StrategyOptions } from './domain/node-strategy.ts';
 
 /** Everything that can be set, by environment variable or flag; a flag goes before its variable. */
 export type Config = {
@@ -9,6 +10,8 @@ export type Config = {
   webhookPort: number;
   namespace: string;
   workerImage: string;
+  pullStrategy: StrategyOptions['strategy'];
+  workerImageLegacy: string;
   warmerPriorityClass: string;
   webhookConfiguration: string;
   webhookHosts: string[];
@@ -43,6 +46,18 @@ const OPTIONS = {
     flag: 'worker-image',
     fallback: 'registry.k8s.io/pause:3.10',
     help: 'image of the warmers: prints its version and exits on -v',
+  },
+  pullStrategy: {
+    env: 'PULL_STRATEGY',
+    flag: 'pull-strategy',
+    fallback: 'auto',
+    help: 'image-volume, injected-noop (needs WORKER_IMAGE_LEGACY), or auto: image volumes where a node can, else the no-op',
+  },
+  workerImageLegacy: {
+    env: 'WORKER_IMAGE_LEGACY',
+    flag: 'worker-image-legacy',
+    fallback: '',
+    help: 'image of the no-op, made from worker/; default: none, nodes that cannot mount image volumes are left out',
   },
   warmerPriorityClass: {
     env: 'WARMER_PRIORITY_CLASS',
@@ -119,7 +134,8 @@ export type Command =
 
 export type ConfigResult = { ok: true; command: Command } | { ok: false; errors: string[] };
 
-const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'];
+const PULL_STRATEGIES = ['auto', 'image-volume', 'injected-noop'] as const;
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
 
 /** Reads the command line and the environment; either everything is right, or every mistake is told at once. */
 export function readConfig(args: string[], environment: NodeJS.ProcessEnv): ConfigResult {
@@ -153,6 +169,15 @@ export function readConfig(args: string[], environment: NodeJS.ProcessEnv): Conf
       fail(name, 'must be a name of lower-case letters, digits and -');
     return raw(name);
   };
+  const image = (name: keyof Config): string => {
+    if (!parseImageReference(raw(name)).ok) fail(name, 'is not an image reference');
+    return raw(name);
+  };
+  const oneOf = <T extends string>(name: keyof Config, allowed: readonly T[]): T => {
+    const value = raw(name) as T;
+    if (!allowed.includes(value)) fail(name, `must be one of ${allowed.join(', ')}`);
+    return value;
+  };
   const list = (name: keyof Config): string[] =>
     raw(name)
       .split(',')
@@ -165,7 +190,9 @@ export function readConfig(args: string[], environment: NodeJS.ProcessEnv): Conf
     serverPort: integer('serverPort', 0, 65_535),
     webhookPort: integer('webhookPort', 0, 65_535),
     namespace,
-    workerImage: raw('workerImage'),
+    workerImage: image('workerImage'),
+    pullStrategy: oneOf('pullStrategy', PULL_STRATEGIES),
+    workerImageLegacy: raw('workerImageLegacy') && image('workerImageLegacy'),
     warmerPriorityClass: raw('warmerPriorityClass') === 'none' ? '' : objectName('warmerPriorityClass'),
     webhookConfiguration: objectName('webhookConfiguration'),
     webhookHosts: hosts.length > 0 ? hosts : [`ips.${namespace}.svc`],
@@ -176,10 +203,10 @@ export function readConfig(args: string[], environment: NodeJS.ProcessEnv): Conf
     maxActiveTasks: integer('maxActiveTasks', 1, 1000),
     maxConcurrentPulls: integer('maxConcurrentPulls', 1, 10_000),
     resyncSeconds: integer('resyncSeconds', 1, 86_400),
-    logLevel: raw('logLevel'),
+    logLevel: oneOf('logLevel', LOG_LEVELS),
   };
-  if (!parseImageReference(config.workerImage).ok) fail('workerImage', 'is not an image reference');
-  if (!LOG_LEVELS.includes(config.logLevel)) fail('logLevel', `must be one of ${LOG_LEVELS.join(', ')}`);
+  if (config.pullStrategy === 'injected-noop' && !config.workerImageLegacy)
+    fail('workerImageLegacy', 'must name the image of the no-op, which PULL_STRATEGY asks for');
   if (config.serverPort !== 0 && config.serverPort === config.webhookPort)
     fail('webhookPort', 'is also the SERVER_PORT');
   return errors.length > 0 ? { ok: false, errors } : { ok: true, command: { run: 'serve', config } };

@@ -1,7 +1,15 @@
 import type { Logger } from 'pino';
 import { createMemoryClaims, createMemoryTokens } from '../coordination/memory.ts';
 import { PREWARM, TASK_LABEL, WARMER_LABEL } from '../domain/annotations.ts';
-import type { Job, KubernetesNode, KubernetesObject, Pod, RuntimeClass } from '../domain/kubernetes.ts';
+import type {
+  ContainerStatus,
+  Job,
+  KubernetesNode,
+  KubernetesObject,
+  Pod,
+  RuntimeClass,
+} from '../domain/kubernetes.ts';
+import type { StrategyOptions } from '../domain/node-strategy.ts';
 import { nodeChanged, trimNode } from '../domain/node-view.ts';
 import type { PrewarmTask } from '../domain/prewarm-task.ts';
 import { trimRuntimeClass } from '../domain/runtime-class.ts';
@@ -29,7 +37,7 @@ export type ControllerOptions = {
   maxActiveTasks: number;
   maxConcurrentPulls: number;
   resyncSeconds: number;
-  warmer: WarmerOptions;
+  warmer: WarmerOptions & StrategyOptions;
   metrics: Metrics;
   now: () => Date;
   log: Logger;
@@ -238,13 +246,18 @@ export function createController(options: ControllerOptions): Controller {
 }
 
 function trimWarmer(metadata: KubernetesObject['metadata'], pod: Omit<Pod, 'metadata'>): Pod {
-  const { phase, reason, message, containerStatuses } = pod.status ?? {};
-  const image = pod.spec?.containers?.[0]?.image;
+  const { phase, reason, message } = pod.status ?? {};
+  const states = (statuses: ContainerStatus[] = []) =>
+    statuses.map(({ name, image, state }) => ({ name, image, state }));
   return JSON.parse(
     JSON.stringify({
       metadata,
-      spec: { nodeName: pod.spec?.nodeName, containers: [{ name: 'warm', image }] },
-      status: { phase, reason, message, containerStatuses },
+      spec: { nodeName: pod.spec?.nodeName },
+      status: {
+        ...{ phase, reason, message },
+        initContainerStatuses: states(pod.status?.initContainerStatuses),
+        containerStatuses: states(pod.status?.containerStatuses),
+      },
     }),
   ) as Pod;
 }

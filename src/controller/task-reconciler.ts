@@ -4,6 +4,7 @@ import { stableJson } from '../domain/fingerprint.ts';
 import type { Job, KubernetesNode, RuntimeClass } from '../domain/kubernetes.ts';
 import type { NodeMatcher } from '../domain/node-matching.ts';
 import { nodeKey } from '../domain/node-set.ts';
+import { type PullStrategy, pullStrategy, type StrategyOptions } from '../domain/node-strategy.ts';
 import { eligibleNodes, presenceOnNode } from '../domain/node-view.ts';
 import {
   DEFAULTS,
@@ -34,7 +35,7 @@ export type TaskReconcilerOptions = {
   batchWatch: BatchWatch;
   claims: TaskClaims;
   tokens: PullTokens;
-  warmer: WarmerOptions;
+  warmer: WarmerOptions & StrategyOptions;
   metrics: Metrics;
   now: () => Date;
   log: Logger;
@@ -68,7 +69,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const nowMs = options.now().getTime();
     const { outcomes, looking } = await options.batchWatch.outcomes(task, nowMs);
     const all = options.nodes.values();
-    const nodes = eligibleNodes(all, matcherOf(task), task.spec.maxNodes);
+    const nodes = eligibleNodes(all, matcherOf(task), task.spec.maxNodes, options.warmer);
     const progress = taskProgress({
       task,
       ...nodes,
@@ -101,6 +102,11 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const fits = compileRuntimeMatcher(requirements, name, runtimeClass);
     matchers.set(requirements, { runtimeClass, fits });
     return fits;
+  }
+
+  /** Of a cold node, which is an eligible one, so that it has a strategy. */
+  function strategyOf(node: KubernetesNode): PullStrategy {
+    return pullStrategy(node, options.warmer).strategy ?? 'image-volume';
   }
 
   async function giveUp(key: string): Promise<void> {
@@ -153,7 +159,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     if (count === 0) return;
     const nameOf = (round: number, batch: number, attempt: number) =>
       jobName(task.metadata.uid ?? '', round, batch, attempt);
-    planBatch(task, progress, { count, presence: presenceOnNode, nowMs, nameOf });
+    planBatch(task, progress, { count, strategyOf, presence: presenceOnNode, nowMs, nameOf });
   }
 
   /** Writes the status before anything is made or removed because of it: a restart must find every Job. */
@@ -188,7 +194,10 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
       options.batchWatch.refuse(batch.jobName, undefined);
       metrics.jobCreation.inc({ result: 'created' });
       log.info(
-        { task: task.metadata.name, namespace, job: batch.jobName, nodes: batch.nodes.length },
+        {
+          ...{ task: task.metadata.name, namespace, job: batch.jobName },
+          ...{ nodes: batch.nodes.length, strategy: batch.strategy },
+        },
         'job created',
       );
     } catch (error) {

@@ -50,8 +50,8 @@ function outcome({ pod, events = [], ...evidence }: Evidence, batch = batchOf(['
 function podIn(state: ContainerStatus['state'], status: Pod['status'] = { phase: 'Pending' }): Pod {
   return {
     metadata: { name: 'p', uid: 'pod-uid' },
-    spec: { nodeName: 'n1', containers: [{ name: 'warm', image: WORKER }] },
-    status: { ...status, containerStatuses: [{ name: 'warm', ...(state ? { state } : {}) }] },
+    spec: { nodeName: 'n1' },
+    status: { ...status, containerStatuses: [{ name: 'warm', image: WORKER, ...(state ? { state } : {}) }] },
   };
 }
 
@@ -437,7 +437,7 @@ describe('a warmer that cannot pull', () => {
         {
           image: WORKER,
           reason: 'not found',
-          message: `Back-off pulling image "${WORKER}": ErrImagePull: not found`,
+          message: 'ErrImagePull: not found',
           hopeless: false,
         },
       ],

@@ -1,9 +1,16 @@
-import type { ContainerState, Event, Job, KubernetesNode, Pod } from './kubernetes.ts';
+import {
+  cannotPull,
+  createProblem,
+  type ImageFailure,
+  ourContainer,
+  type Problem,
+  workerFailure,
+} from './container-status.ts';
+import type { ContainerStatus, Event, Job, KubernetesNode, Pod } from './kubernetes.ts';
+import { readContainers } from './noop-outcome.ts';
 import type { OpenBatch, TaskImage } from './prewarm-task.ts';
-import { classifyPullFailure, type PullFailure } from './pull-failure.ts';
+import { classifyPullFailure } from './pull-failure.ts';
 import { WARM_CONTAINER } from './warmer-job.ts';
-
-export type ImageFailure = PullFailure & { image: string };
 
 /** What became of one node of a batch. `warm` holds indexes into the task's images. */
 export type NodeOutcome = { state: 'running' } | { state: 'ended'; warm: number[]; failures: ImageFailure[] };
@@ -27,17 +34,9 @@ export type BatchEvidence = {
   timeoutMs: number;
 };
 
-const PULL_PROBLEMS = [
-  'ErrImagePull',
-  'ImagePullBackOff',
-  'InvalidImageName',
-  'ErrImageNeverPull',
-  'ImageInspectError',
-];
-
-/** A container status names one image that failed; only the pod's Events name them all, and those that arrived. */
+/** A status names one image volume that failed; only the pod's Events name them all, and those that arrived. */
 export function needsEvents(pod: Pod): boolean {
-  return PULL_PROBLEMS.includes(waiting(pod)?.reason ?? '');
+  return cannotPull(warmContainer(pod));
 }
 
 /** The outcome of each node of a batch, in the order of completion indexes. */
@@ -47,11 +46,27 @@ export function batchOutcomes(batch: OpenBatch, images: TaskImage[], evidence: B
   return batch.nodes.map((name, index) => {
     const pod = evidence.pods.get(index);
     if (completed.has(index) || ranToItsEnd(pod)) return { state: 'ended', warm: batch.images, failures: [] };
+    const around = () => problemAround(batch, evidence, { name, pod, failed: failed.has(index) });
+    if (batch.strategy === 'injected-noop') return containersOutcome(pod, batch, images, around);
     const outcome = pod && podOutcome(pod, batch, images, evidence);
     if (outcome) return outcome;
-    const problem = problemAround(batch, evidence, { name, pod, failed: failed.has(index) });
-    return problem ? failedAlike(batch, images, problem.reason, problem.message) : { state: 'running' };
+    const problem = around();
+    return problem ? failedAlike(batch.images, images, problem) : { state: 'running' };
   });
+}
+
+/** Ended once each image has either arrived or failed: each has a container of its own, which tells of it alone. */
+function containersOutcome(
+  pod: Pod | undefined,
+  batch: OpenBatch,
+  images: TaskImage[],
+  around: () => Problem | undefined,
+): NodeOutcome {
+  const read = pod && readContainers(pod, batch, images);
+  const { warm = [], failures = [], pending = batch.images } = read ?? {};
+  if (pending.length === 0) return { state: 'ended', warm, failures };
+  const problem = read?.problem ?? (pod && podProblem(pod)) ?? around();
+  return problem ? failedAlike(pending, images, problem, { warm, failures }) : { state: 'running' };
 }
 
 /** Why a node is not worth waiting for, where its pod does not say. */
@@ -59,7 +74,7 @@ function problemAround(
   batch: OpenBatch,
   evidence: BatchEvidence,
   { name, pod, failed }: { name: string; pod: Pod | undefined; failed: boolean },
-): { reason: string; message: string } | undefined {
+): Problem | undefined {
   const ageMs = evidence.nowMs - Date.parse(batch.startedAt);
   const gone = nodeProblem(evidence.node(name));
   if (gone) return { reason: gone, message: '' };
@@ -83,14 +98,11 @@ const NO_POD_MS = 90_000;
 
 /** A container can start only once every image volume is there. */
 function ranToItsEnd(pod: Pod | undefined): boolean {
-  const state = pod && stateOf(pod);
+  const state = pod && warmContainer(pod)?.state;
   return (
     pod?.status?.phase === 'Succeeded' || state?.running !== undefined || state?.terminated?.exitCode === 0
   );
 }
-
-const START_PROBLEMS = ['CreateContainerError', 'CreateContainerConfigError', 'RunContainerError'];
-const UNPINNED = 'its pod was made while the webhook configuration of IPS was missing';
 
 function podOutcome(
   pod: Pod,
@@ -98,21 +110,30 @@ function podOutcome(
   images: TaskImage[],
   evidence: BatchEvidence,
 ): NodeOutcome | undefined {
+  if (pod.spec?.nodeName && needsEvents(pod)) return pullOutcome(pod, batch, images, evidence);
+  const problem = containerProblem(warmContainer(pod)) ?? podProblem(pod);
+  return problem && failedAlike(batch.images, images, problem);
+}
+
+/** Why the only container ends, or never starts, though every image volume is there. */
+function containerProblem(status: ContainerStatus | undefined): Problem | undefined {
+  const { waiting, terminated } = status?.state ?? {};
+  if (terminated) {
+    const { reason = 'warmer failed', message = `exit code ${terminated.exitCode}` } = terminated;
+    return { reason, message };
+  }
+  if (waiting?.reason !== 'RunContainerError') return createProblem(status);
+  return { reason: waiting.reason, message: waiting.message ?? '' };
+}
+
+const UNPINNED = 'its pod was made while the webhook configuration of IPS was missing';
+
+/** What is wrong with a pod, whatever its containers tell. */
+function podProblem(pod: Pod): Problem | undefined {
   // No scheduler takes it, so it would wait for ever.
-  if (!pod.spec?.nodeName) return failedAlike(batch, images, 'not pinned', UNPINNED);
-  if (needsEvents(pod)) return pullOutcome(pod, batch, images, evidence);
-  const { reason = '', message = '' } = waiting(pod) ?? {};
-  if (START_PROBLEMS.includes(reason)) return failedAlike(batch, images, reason, message);
-  const ended = stateOf(pod)?.terminated;
-  if (ended)
-    return failedAlike(
-      batch,
-      images,
-      ended.reason ?? 'warmer failed',
-      ended.message ?? `exit code ${ended.exitCode}`,
-    );
+  if (!pod.spec?.nodeName) return { reason: 'not pinned', message: UNPINNED };
   if (pod.status?.phase !== 'Failed') return undefined;
-  return failedAlike(batch, images, pod.status.reason ?? 'warmer failed', pod.status.message ?? '');
+  return { reason: pod.status.reason ?? 'warmer failed', message: pod.status.message ?? '' };
 }
 
 /**
@@ -127,7 +148,7 @@ function pullOutcome(
   evidence: BatchEvidence,
 ): NodeOutcome | undefined {
   const { arrived, failures, folded } = readEvents(evidence.events.get(pod.metadata.uid ?? '') ?? []);
-  const [, named, text = ''] = IMAGE_IN_MESSAGE.exec(waiting(pod)?.message ?? '') ?? [];
+  const [, named, text = ''] = IMAGE_IN_MESSAGE.exec(warmContainer(pod)?.state?.waiting?.message ?? '') ?? [];
   const overdue = evidence.nowMs - Date.parse(batch.startedAt) > EVENTS_MS;
   if (overdue && named && !failures.has(named))
     failures.set(named, { image: named, ...classifyPullFailure(text) });
@@ -139,7 +160,7 @@ function pullOutcome(
   if (own.length > 0) return enough ? { state: 'ended', warm, failures: own } : undefined;
   // None of them failed: what cannot be pulled is the worker image.
   const worker = accounted || (enough && named && !wanted.some(({ image }) => image === named));
-  return worker ? { state: 'ended', warm, failures: [workerFailure(pod)] } : undefined;
+  return worker ? { state: 'ended', warm, failures: [workerFailure(warmContainer(pod))] } : undefined;
 }
 
 /** Events of a pod that waits are there within seconds, if at all: the kubelet drops those past 25 for one pod. */
@@ -166,19 +187,19 @@ function readEvents(events: Event[]): {
   return { arrived, failures, folded: events.some(({ message }) => message?.startsWith(FOLDED)) };
 }
 
-function workerFailure(pod: Pod): ImageFailure {
-  const failure = classifyPullFailure(waiting(pod)?.message ?? '');
-  return { ...failure, hopeless: false, image: pod.spec?.containers?.[0]?.image ?? 'the worker image' };
-}
-
-function failedAlike(batch: OpenBatch, images: TaskImage[], reason: string, message: string): NodeOutcome {
-  const failures = batch.images.map((index) => ({
+/** @param indexes into the task's images: those that fail; `known` is what became of the others */
+function failedAlike(
+  indexes: number[],
+  images: TaskImage[],
+  problem: Problem,
+  known: { warm: number[]; failures: ImageFailure[] } = { warm: [], failures: [] },
+): NodeOutcome {
+  const failures = indexes.map((index) => ({
     image: images[index]?.image ?? '',
-    reason,
-    message,
+    ...problem,
     hopeless: false,
   }));
-  return { state: 'ended', warm: [], failures };
+  return { state: 'ended', warm: known.warm, failures: [...known.failures, ...failures] };
 }
 
 /** A pod that is pinned to a dead node never ends, whatever its deadline: the node's end is its end. */
@@ -188,13 +209,8 @@ function nodeProblem(node: KubernetesNode | undefined): string | undefined {
   return ready && ready.status !== 'True' ? NODE_NOT_READY : undefined;
 }
 
-function waiting(pod: Pod): { reason?: string; message?: string } | undefined {
-  return stateOf(pod)?.waiting;
-}
-
-/** Of our own container: others may have been put beside it. */
-function stateOf(pod: Pod): ContainerState | undefined {
-  return pod.status?.containerStatuses?.find((status) => status.name === WARM_CONTAINER)?.state;
+function warmContainer(pod: Pod): ContainerStatus | undefined {
+  return ourContainer(pod.status?.containerStatuses, WARM_CONTAINER);
 }
 
 /** The Job status's notation: `0,3-5,7`. */

@@ -108,7 +108,8 @@ export type ContainerState = {
   terminated?: { exitCode: number; reason?: string; message?: string };
 };
 
-export type ContainerStatus = { name: string; state?: ContainerState };
+/** `image` as the pod's spec names it, until the runtime knows better. */
+export type ContainerStatus = { name: string; image?: string; state?: ContainerState };
 
 export type Pod = KubernetesObject & {
   spec?: PodSpec;
@@ -116,6 +117,7 @@ export type Pod = KubernetesObject & {
     phase?: string;
     reason?: string;
     message?: string;
+    initContainerStatuses?: ContainerStatus[];
     containerStatuses?: ContainerStatus[];
   };
 };

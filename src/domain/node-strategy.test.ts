@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { KubernetesNode } from './kubernetes.ts';
-import { pullStrategy } from './node-strategy.ts';
+import { pullStrategy, type StrategyOptions } from './node-strategy.ts';
 
 type NodeInfo = NonNullable<NonNullable<KubernetesNode['status']>['nodeInfo']>;
 
@@ -12,8 +12,13 @@ const MODERN: NodeInfo = {
   architecture: 'amd64',
 };
 
-function strategyOf(nodeInfo: NodeInfo) {
-  return pullStrategy({ metadata: { name: 'n1' }, status: { nodeInfo: { ...MODERN, ...nodeInfo } } });
+const IMAGE_VOLUMES: StrategyOptions = { strategy: 'image-volume', workerImageLegacy: 'noop:1' };
+
+function strategyOf(nodeInfo: NodeInfo, options = IMAGE_VOLUMES) {
+  return pullStrategy(
+    { metadata: { name: 'n1' }, status: { nodeInfo: { ...MODERN, ...nodeInfo } } },
+    options,
+  );
 }
 
 describe('pullStrategy', () => {
@@ -45,7 +50,9 @@ describe('pullStrategy', () => {
 
     it('where the operating system is not told', () => {
       const { operatingSystem: _, ...nodeInfo } = MODERN;
-      expect(pullStrategy({ metadata: {}, status: { nodeInfo } })).toEqual({ strategy: 'image-volume' });
+      expect(pullStrategy({ metadata: {}, status: { nodeInfo } }, IMAGE_VOLUMES)).toEqual({
+        strategy: 'image-volume',
+      });
     });
   });
 
@@ -122,7 +129,7 @@ describe('pullStrategy', () => {
       {
         where: 'the node runs Windows, whatever its versions',
         operatingSystem: 'windows',
-        reason: 'Windows nodes cannot mount image volumes',
+        reason: 'Windows nodes can neither mount image volumes nor run the no-op',
       },
     ])('where $where', ({ where: _, reason, ...nodeInfo }) => {
       expect(strategyOf(nodeInfo)).toEqual({ strategy: undefined, reason });
@@ -146,7 +153,76 @@ describe('pullStrategy', () => {
         reason: /^container runtime "" cannot/,
       },
     ])('where $where', ({ node, reason }) => {
-      expect(pullStrategy(node)).toEqual({ strategy: undefined, reason: expect.stringMatching(reason) });
+      expect(pullStrategy(node, IMAGE_VOLUMES)).toEqual({
+        strategy: undefined,
+        reason: expect.stringMatching(reason),
+      });
+    });
+  });
+
+  describe('goes by the setting', () => {
+    const OLD: NodeInfo = { kubeletVersion: 'v1.34.2' };
+    const OLD_RUNTIME: NodeInfo = { containerRuntimeVersion: 'docker://28.1.0' };
+    const WINDOWS: NodeInfo = { operatingSystem: 'windows' };
+    const cannot = 'kubelet v1.34.2 cannot mount image volumes (1.35 or newer needed)';
+
+    it.each<{ what: string; node: NodeInfo; options: StrategyOptions; expected: object }>([
+      {
+        what: 'auto: image volumes where a node can',
+        node: MODERN,
+        options: { strategy: 'auto', workerImageLegacy: 'noop:1' },
+        expected: { strategy: 'image-volume' },
+      },
+      {
+        what: 'auto: the no-op where the kubelet is older',
+        node: OLD,
+        options: { strategy: 'auto', workerImageLegacy: 'noop:1' },
+        expected: { strategy: 'injected-noop' },
+      },
+      {
+        what: 'auto: the no-op where the runtime is another',
+        node: OLD_RUNTIME,
+        options: { strategy: 'auto', workerImageLegacy: 'noop:1' },
+        expected: { strategy: 'injected-noop' },
+      },
+      {
+        what: 'auto, without an image of the no-op: which setting is missing',
+        node: OLD,
+        options: { strategy: 'auto', workerImageLegacy: '' },
+        expected: { strategy: undefined, reason: `${cannot}, and WORKER_IMAGE_LEGACY is not set` },
+      },
+      {
+        what: 'image-volume: an older node is left out, whatever else could be done',
+        node: OLD,
+        options: IMAGE_VOLUMES,
+        expected: { strategy: undefined, reason: cannot },
+      },
+      {
+        what: 'injected-noop: also where a node could mount image volumes',
+        node: MODERN,
+        options: { strategy: 'injected-noop', workerImageLegacy: 'noop:1' },
+        expected: { strategy: 'injected-noop' },
+      },
+      {
+        what: 'injected-noop: not on Windows',
+        node: WINDOWS,
+        options: { strategy: 'injected-noop', workerImageLegacy: 'noop:1' },
+        expected: {
+          strategy: undefined,
+          reason: 'Windows nodes can neither mount image volumes nor run the no-op',
+        },
+      },
+      {
+        what: 'auto: not on Windows either',
+        node: { ...OLD, ...WINDOWS },
+        options: { strategy: 'auto', workerImageLegacy: 'noop:1' },
+        expected: {
+          strategy: undefined,
+          reason: 'Windows nodes can neither mount image volumes nor run the no-op',
+        },
+      },
+    ])('$what', ({ node, options, expected }) => {
+      expect(strategyOf(node, options)).toEqual(expected);
     });
   });
 

@@ -5,7 +5,17 @@
 
 import type { KubernetesNode } from './kubernetes.ts';
 
-export type PullStrategy = { strategy: 'image-volume' } | { strategy: undefined; reason: string };
+/** image-volume: each image is a volume of the warmer. injected-noop: each is a container that runs a copy of our no-op. */
+export type PullStrategy = 'image-volume' | 'injected-noop';
+
+export type NodeStrategy = { strategy: PullStrategy } | { strategy: undefined; reason: string };
+
+export type StrategyOptions = {
+  /** `auto`: image volumes where a node can, the no-op elsewhere. */
+  strategy: 'auto' | PullStrategy;
+  /** Holds the no-op; empty where there is none. */
+  workerImageLegacy: string;
+};
 
 type Version = { major: number; minor: number };
 type Runtime = { label: string; oldest: Version };
@@ -26,22 +36,24 @@ const NEEDED_RUNTIME = [...RUNTIMES.values()]
  * The strategy for a node, or why it has none. The reason is a sentence for a user. Pre-releases and vendors'
  * suffixes (`v1.35.2-gke.100`, `v1.36.0+k3s1`) count as the version that they are made from.
  */
-export function pullStrategy(node: KubernetesNode): PullStrategy {
-  const reason = rejectImageVolumes(node);
-  return reason === undefined ? { strategy: 'image-volume' } : { strategy: undefined, reason };
+export function pullStrategy(node: KubernetesNode, options: StrategyOptions): NodeStrategy {
+  const nodeInfo = node.status?.nodeInfo;
+  if (!nodeInfo)
+    return none('node does not report its kubelet and container runtime (status.nodeInfo is missing)');
+  if (nodeInfo.operatingSystem === 'windows')
+    return none('Windows nodes can neither mount image volumes nor run the no-op');
+  if (options.strategy === 'injected-noop') return { strategy: 'injected-noop' };
+  const reason =
+    rejectKubelet(nodeInfo.kubeletVersion ?? '') ?? rejectRuntime(nodeInfo.containerRuntimeVersion ?? '');
+  if (!reason) return { strategy: 'image-volume' };
+  if (options.strategy === 'image-volume') return none(reason);
+  return options.workerImageLegacy
+    ? { strategy: 'injected-noop' }
+    : none(`${reason}, and WORKER_IMAGE_LEGACY is not set`);
 }
 
-function rejectImageVolumes(node: KubernetesNode): string | undefined {
-  const nodeInfo = node.status?.nodeInfo;
-  if (nodeInfo === undefined) {
-    return 'node does not report its kubelet and container runtime (status.nodeInfo is missing)';
-  }
-  if (nodeInfo.operatingSystem === 'windows') {
-    return 'Windows nodes cannot mount image volumes';
-  }
-  return (
-    rejectKubelet(nodeInfo.kubeletVersion ?? '') ?? rejectRuntime(nodeInfo.containerRuntimeVersion ?? '')
-  );
+function none(reason: string): NodeStrategy {
+  return { strategy: undefined, reason };
 }
 
 function rejectKubelet(reported: string): string | undefined {

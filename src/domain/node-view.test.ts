@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { KubernetesNode, KubernetesObject } from './kubernetes.ts';
 import { compileNodeMatcher } from './node-matching.ts';
+import type { StrategyOptions } from './node-strategy.ts';
 import { eligibleNodes, nodeChanged, presenceOnNode, trimNode } from './node-view.ts';
 
 const FULL = {
@@ -172,6 +173,7 @@ describe('eligibleNodes', () => {
       ...change,
     };
   }
+  const AUTO: StrategyOptions = { strategy: 'auto', workerImageLegacy: '' };
   const fitsAll = () => undefined;
   const many = Array.from({ length: 10 }, (_, index) => ready(`n${index}`));
 
@@ -184,14 +186,17 @@ describe('eligibleNodes', () => {
     { maxNodes: '100%', of: 3, names: ['n0', 'n1', 'n2'] },
     { maxNodes: '1%', of: 1, names: ['n0'] },
   ])('of $of nodes, $maxNodes are $names, by name', ({ maxNodes, of, names }) => {
-    const { eligible, nothingEligible } = eligibleNodes(many.slice(0, of).reverse(), fitsAll, maxNodes);
+    const { eligible, nothingEligible } = eligibleNodes(many.slice(0, of).reverse(), fitsAll, maxNodes, AUTO);
     expect(eligible.map((node) => node.metadata.name)).toEqual(names);
     expect(nothingEligible).toBeUndefined();
   });
 
   it('counts a percentage of the nodes that are eligible, not of all', () => {
     const fits = (node: KubernetesNode) => ((node.metadata.name ?? '') < 'n4' ? undefined : 'too far away');
-    expect(eligibleNodes(many, fits, '50%').eligible.map((node) => node.metadata.name)).toEqual(['n0', 'n1']);
+    expect(eligibleNodes(many, fits, '50%', AUTO).eligible.map((node) => node.metadata.name)).toEqual([
+      'n0',
+      'n1',
+    ]);
   });
 
   it.each<{ what: string; nodes: KubernetesNode[]; why: string }>([
@@ -215,7 +220,7 @@ describe('eligibleNodes', () => {
           },
         }),
       ],
-      why: 'no node is eligible: kubelet v1.30.0 cannot mount image volumes (1.35 or newer needed) (1 node)',
+      why: 'no node is eligible: kubelet v1.30.0 cannot mount image volumes (1.35 or newer needed), and WORKER_IMAGE_LEGACY is not set (1 node)',
     },
     {
       what: 'they have several reasons: the most frequent first, and three of them',
@@ -230,7 +235,7 @@ describe('eligibleNodes', () => {
     },
   ])('says why no node is eligible where $what', ({ nodes, why }) => {
     const fits = (node: KubernetesNode) => (node.metadata.name === 'misfit' ? 'it is a misfit' : undefined);
-    expect(eligibleNodes(nodes, fits, '10%')).toMatchObject({ eligible: [], nothingEligible: why });
+    expect(eligibleNodes(nodes, fits, '10%', AUTO)).toMatchObject({ eligible: [], nothingEligible: why });
   });
 
   const sick = (type: string, status: string) => ({ status: { conditions: [{ type, status }] } });
@@ -262,13 +267,15 @@ describe('eligibleNodes', () => {
   ])('tells of a node left out that $what', ({ node, reason }) => {
     const fits = compileNodeMatcher({});
     const nodes = [...many, node];
-    expect(eligibleNodes(nodes, fits, undefined).leftOut).toEqual(new Map(reason ? [['n', reason]] : []));
-    expect(eligibleNodes(nodes, fits, '3').leftOut).toEqual(new Map());
+    expect(eligibleNodes(nodes, fits, undefined, AUTO).leftOut).toEqual(
+      new Map(reason ? [['n', reason]] : []),
+    );
+    expect(eligibleNodes(nodes, fits, '3', AUTO).leftOut).toEqual(new Map());
   });
 
   it('leaves the list that it is given in its order', () => {
     const nodes = [ready('b'), ready('a')];
-    eligibleNodes(nodes, fitsAll, undefined);
+    eligibleNodes(nodes, fitsAll, undefined, AUTO);
     expect(nodes.map((node) => node.metadata.name)).toEqual(['b', 'a']);
   });
 });

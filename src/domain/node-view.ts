@@ -1,7 +1,7 @@
 import { canonicalName, imagePresence, indexNodeImages, type NodeImages } from './image-presence.ts';
 import type { KubernetesNode, KubernetesObject } from './kubernetes.ts';
 import { type NodeMatcher, nodeReadiness } from './node-matching.ts';
-import { pullStrategy } from './node-strategy.ts';
+import { pullStrategy, type StrategyOptions } from './node-strategy.ts';
 import type { PresenceOf } from './task-progress.ts';
 
 const CONDITIONS = ['Ready', 'DiskPressure'];
@@ -64,12 +64,13 @@ export function eligibleNodes(
   nodes: KubernetesNode[],
   fits: NodeMatcher,
   maxNodes: string | undefined,
+  strategies: StrategyOptions,
 ): Eligibility {
   const skipped = new Map<string, number>();
   const skip = (reason: string) => skipped.set(reason, (skipped.get(reason) ?? 0) + 1);
   const leftOut = new Map<string, string>();
   const eligible = nodes.filter((node) => {
-    const strategy = pullStrategy(node);
+    const strategy = pullStrategy(node, strategies);
     const passing = passingProblem(node, fits);
     const reason =
       passing ?? fits(node) ?? nodeReadiness(node) ?? (strategy.strategy ? undefined : strategy.reason);

@@ -66,6 +66,7 @@ const TASK: { spec: Everything<PrewarmTaskSpec>; status: Everything<PrewarmTaskS
         round: 1,
         batch: 2,
         attempt: 0,
+        strategy: 'injected-noop',
         nodes: ['n1'],
         keys: 'aaaaaa',
         images: [0],

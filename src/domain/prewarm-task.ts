@@ -1,6 +1,7 @@
 import type { RetryStrategy } from './annotations.ts';
 import type { KubernetesObject } from './kubernetes.ts';
 import type { NodeRequirements } from './node-matching.ts';
+import type { PullStrategy } from './node-strategy.ts';
 
 /** The custom resource `PrewarmTask`: images to bring to nodes, and how far that is. deploy/base/crd.yaml is its schema. */
 
@@ -39,6 +40,8 @@ export type OpenBatch = {
   round: number;
   batch: number;
   attempt: number;
+  /** How its warmers pull; image volumes where it is not set, as in batches of an older release. */
+  strategy?: PullStrategy;
   /** In the order of completion indexes. */
   nodes: string[];
   /** Which nodes are meant, in the same order, see node-set.ts: one made anew under an old name is another. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import type { ImageFailure } from './batch-outcome.ts';
+import type { ImageFailure } from './container-status.ts';
 import { hopeless, type Simulation, simulateTask, transient } from './task-progress.simulation.ts';
 
 const IMAGES = ['app:1', 'base:2'];

@@ -1,7 +1,9 @@
 import { expect } from 'vitest';
-import type { ImageFailure, NodeOutcome } from './batch-outcome.ts';
+import type { NodeOutcome } from './batch-outcome.ts';
+import type { ImageFailure } from './container-status.ts';
 import type { KubernetesNode } from './kubernetes.ts';
 import { nodeKey } from './node-set.ts';
+import type { PullStrategy } from './node-strategy.ts';
 import type {
   OpenBatch,
   PrewarmTask,
@@ -62,6 +64,10 @@ const presence: PresenceOf = (node, image) => {
   if (!lists) return 'unknown';
   return lists.some(({ names }) => names?.includes(image)) ? 'present' : 'absent';
 };
+
+/** Nodes of an older kubelet are called so. */
+const strategyOf = (node: KubernetesNode): PullStrategy =>
+  node.metadata.name?.startsWith('old') ? 'injected-noop' : 'image-volume';
 
 export function simulateTask(
   options: Partial<Omit<PrewarmTaskSpec, 'images'>> & { images: (string | TaskImage)[]; nodes: string[] },
@@ -129,7 +135,7 @@ export function simulateTask(
     const progress = taskProgress(input());
     const nameOf = (round: number, batch: number, attempt: number) => `job-${round}-${batch}-${attempt}`;
     const allowed = Math.min(count, progress.atMost);
-    const batch = planBatch(task, progress, { count: allowed, presence, nowMs, nameOf });
+    const batch = planBatch(task, progress, { count: allowed, strategyOf, presence, nowMs, nameOf });
     lastPlanned = structuredClone(progress.status);
     if (!progress.status.message) delete progress.status.message;
     settle(progress);

@@ -53,6 +53,20 @@ describe('a first round', () => {
     expect(cold(sim.look())).toEqual(['n3']);
   });
 
+  it('cuts each batch from nodes of one strategy, since all pods of a Job are alike', () => {
+    const sim = simulateTask({ images: [APP], nodes: ['old1', 'n1', 'old2', 'n2', 'old3'] });
+    const cuts = [sim.cut(2), sim.cut(), sim.cut()];
+    expect(cuts.map(({ strategy, nodes }) => [strategy, nodes])).toEqual([
+      ['injected-noop', ['old1', 'old2']],
+      ['image-volume', ['n1', 'n2']],
+      ['injected-noop', ['old3']],
+    ]);
+    expect(new Set(cuts.map(({ jobName }) => jobName)).size).toBe(3);
+    for (const node of cuts.flatMap((batch) => batch.nodes)) sim.end(node);
+    sim.look();
+    expect(sim.status()).toMatchObject({ phase: 'Warm', progress: '5/5', round: 1 });
+  });
+
   it('writes a batch down so that the next look has nothing to change', () => {
     const sim = simulateTask({ images: [APP], nodes: ['n1'] });
     sim.cut();

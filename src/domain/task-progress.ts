@@ -1,6 +1,7 @@
 import { NODE_GONE, type NodeOutcome } from './batch-outcome.ts';
 import type { KubernetesNode } from './kubernetes.ts';
 import { keyAt, listKeys, nodeKey, packNodes, unpackNodes } from './node-set.ts';
+import type { PullStrategy } from './node-strategy.ts';
 import {
   DEFAULTS,
   type FailedImage,
@@ -98,20 +99,25 @@ function probeLimit(status: PrewarmTaskStatus): number {
   return status.batch === 1 && status.batches?.length ? 0 : Number.POSITIVE_INFINITY;
 }
 
-/** Adds a batch for the first `count` cold nodes to the status; every image that one of them misses, for all of them. */
+/**
+ * Adds a batch for the first `count` cold nodes of one strategy to the status; every image that one of them misses, for
+ * all of them. Nodes of another strategy are left to the next batch.
+ */
 export function planBatch(
   task: PrewarmTask,
   progress: Progress,
   options: {
     count: number;
+    strategyOf: (node: KubernetesNode) => PullStrategy;
     presence: PresenceOf;
     nowMs: number;
     nameOf: (round: number, batch: number, attempt: number) => string;
   },
 ): OpenBatch {
-  const { status, left } = progress;
+  const { status, left, cold } = progress;
   openRound(status, options.nowMs);
-  const nodes = progress.cold.slice(0, options.count);
+  const strategy = cold[0] ? options.strategyOf(cold[0]) : 'image-volume';
+  const nodes = cold.filter((node) => options.strategyOf(node) === strategy).slice(0, options.count);
   const warm = warmNodes(task.spec, status.warmed ?? [], options.presence);
   const images = task.spec.images.flatMap((_, index) =>
     left.has(index) || nodes.every((n) => warm.has(n, index)) ? [] : index,
@@ -119,7 +125,7 @@ export function planBatch(
   const [round, number, attempt] = [status.round ?? 1, (status.batch ?? 0) + 1, status.attempt ?? 0];
   const batch: OpenBatch = {
     jobName: options.nameOf(round, number, attempt),
-    ...{ round, batch: number, attempt, images },
+    ...{ round, batch: number, attempt, strategy, images },
     nodes: nodes.map((node) => node.metadata.name ?? ''),
     keys: listKeys(nodes),
     startedAt: timestamp(options.nowMs),

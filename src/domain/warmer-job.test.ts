@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { KubernetesObject, Pod } from './kubernetes.ts';
 import { pinWarmer } from './pinning.ts';
 import type { OpenBatch, PrewarmTask, PrewarmTaskSpec } from './prewarm-task.ts';
-import { jobName, warmerJob } from './warmer-job.ts';
+import { jobName, type WarmerOptions, warmerJob } from './warmer-job.ts';
 
 const BATCH: OpenBatch = {
   jobName: 'ips-0123',
@@ -15,7 +15,12 @@ const BATCH: OpenBatch = {
   startedAt: '2026-01-01T00:00:00.000Z',
 };
 
-const OPTIONS = { workerImage: 'registry.k8s.io/pause:3.10', priorityClassName: 'ips-warmer' };
+const OPTIONS: WarmerOptions = {
+  workerImage: 'registry.k8s.io/pause:3.10',
+  workerImageLegacy: 'registry.example/noop:1',
+  priorityClassName: 'ips-warmer',
+};
+const NOOP_BATCH: OpenBatch = { ...BATCH, strategy: 'injected-noop' };
 
 function task(spec: Partial<PrewarmTaskSpec> = {}): PrewarmTask {
   return {
@@ -154,6 +159,65 @@ describe('warmerJob', () => {
     },
   );
 
+  describe('with the injected no-op', () => {
+    const confined = {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'] },
+    };
+    const limits = { cpu: '100m', memory: '64Mi' };
+
+    it('starts a copy of the no-op in each image, and nothing of the images', () => {
+      const { volumes, initContainers, containers } = job({}, OPTIONS, NOOP_BATCH).spec.template.spec;
+      expect({ volumes, initContainers, containers }).toEqual({
+        volumes: [{ name: 'noop', emptyDir: { sizeLimit: '1Mi' } }],
+        initContainers: [
+          {
+            name: 'noop',
+            image: 'registry.example/noop:1',
+            imagePullPolicy: 'IfNotPresent',
+            args: ['/ips/noop'],
+            terminationMessagePolicy: 'FallbackToLogsOnError',
+            resources: { requests: { cpu: '10m', memory: '16Mi' }, limits },
+            securityContext: confined,
+            volumeMounts: [{ name: 'noop', mountPath: '/ips' }],
+          },
+        ],
+        containers: [
+          { image: 'docker.io/library/app:1', imagePullPolicy: 'IfNotPresent' },
+          { image: 'docker.io/library/base:2', imagePullPolicy: 'Always' },
+        ].map((image, index) => ({
+          name: `image-${index}`,
+          ...image,
+          command: ['/ips/noop'],
+          workingDir: '/',
+          resources: { requests: { cpu: '2m', memory: '4Mi' }, limits },
+          securityContext: confined,
+          volumeMounts: [{ name: 'noop', mountPath: '/ips', readOnly: true }],
+        })),
+      });
+    });
+
+    it('is else as with image volumes', () => {
+      const spec: Partial<PrewarmTaskSpec> = {
+        imagePullSecrets: ['a'],
+        serviceAccountName: 'web',
+        runtimeClassName: 'kata',
+        nodeRequirements: { tolerations: [{ key: 'spot', operator: 'Exists' }] },
+      };
+      const rest = (made: MadeJob) => {
+        const { volumes: _, initContainers: __, containers: ___, ...others } = made.spec.template.spec;
+        return { ...made.spec, template: { ...made.spec.template, spec: others } };
+      };
+      expect(rest(job(spec, OPTIONS, NOOP_BATCH))).toEqual(rest(job(spec)));
+    });
+  });
+
+  it('mounts image volumes for a batch of an older release, which says nothing of how', () => {
+    const { strategy: _, ...older } = NOOP_BATCH;
+    expect(job({}, OPTIONS, older)).toEqual(job({}, OPTIONS, { ...BATCH, strategy: 'image-volume' }));
+  });
+
   it('ends by itself two minutes after its time-out', () => {
     expect(job({ timeoutSeconds: 60 }).spec).toMatchObject({ activeDeadlineSeconds: 180 });
   });
@@ -179,6 +243,7 @@ describe('warmerJob', () => {
       { what: 'nodes', other: job({}, OPTIONS, { ...BATCH, nodes: ['node-b', 'node-a'] }) },
       { what: 'images', other: job({}, OPTIONS, { ...BATCH, images: [0] }) },
       { what: 'the worker image', other: job({}, { ...OPTIONS, workerImage: 'registry.k8s.io/pause:3.11' }) },
+      { what: 'how it pulls', other: job({}, OPTIONS, NOOP_BATCH) },
       { what: 'secrets', other: job({ imagePullSecrets: ['a'] }) },
       { what: 'the time-out', other: job({ timeoutSeconds: 60 }) },
     ])('that differs with $what', ({ other }) => {

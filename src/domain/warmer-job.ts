@@ -12,6 +12,8 @@ import {
 export type WarmerOptions = {
   /** Prints its version and exits on `-v`, as the upstream pause image does. */
   workerImage: string;
+  /** Copies itself to where its argument says, and does nothing without one; see worker/. */
+  workerImageLegacy: string;
   /** The PriorityClass of warmers; empty for none. */
   priorityClassName: string;
 };
@@ -19,7 +21,11 @@ export type WarmerOptions = {
 /** Of a Job's spec as IPS made it, to tell on a 409 whether the Job of that name is ours. */
 export const SPEC_HASH_ANNOTATION = 'ips/spec-hash';
 
+/** The only container where images are volumes. */
 export const WARM_CONTAINER = 'warm';
+/** The init container that puts the no-op where each image's container finds it. */
+export const NOOP_CONTAINER = 'noop';
+const NOOP_FOLDER = '/ips';
 
 export const WARMER_REQUESTS: Record<string, string> = { cpu: '10m', memory: '16Mi' };
 
@@ -104,24 +110,26 @@ function podSpec(task: PrewarmTask, batch: OpenBatch, options: WarmerOptions): o
       runAsGroup: 65_535,
       seccompProfile: { type: 'RuntimeDefault' },
     },
-    volumes: images.map(imageVolume),
+    ...(batch.strategy === 'injected-noop' ? injectedNoop(images, options) : imageVolumes(images, options)),
+  };
+}
+
+/** Each image is a volume; the only container starts once all of them are there, and ends. */
+function imageVolumes(images: TaskImage[], { workerImage }: WarmerOptions): object {
+  return {
+    volumes: images.map(({ image, pullPolicy }, index) => ({
+      name: imageName(index),
+      image: { reference: image, pullPolicy },
+    })),
     containers: [
       {
         name: WARM_CONTAINER,
-        image: options.workerImage,
+        image: workerImage,
         imagePullPolicy: 'IfNotPresent',
         args: ['-v'],
-        resources: {
-          requests: WARMER_REQUESTS,
-          limits: { cpu: '100m', memory: '64Mi' },
-        },
-        securityContext: {
-          allowPrivilegeEscalation: false,
-          readOnlyRootFilesystem: true,
-          capabilities: { drop: ['ALL'] },
-        },
+        ...confined(WARMER_REQUESTS),
         volumeMounts: images.map((_, index) => ({
-          name: `image-${index}`,
+          name: imageName(index),
           mountPath: `/images/${index}`,
           readOnly: true,
         })),
@@ -130,6 +138,51 @@ function podSpec(task: PrewarmTask, batch: OpenBatch, options: WarmerOptions): o
   };
 }
 
-function imageVolume(image: TaskImage, index: number): object {
-  return { name: `image-${index}`, image: { reference: image.image, pullPolicy: image.pullPolicy } };
+/** Each image is a container in which a copy of our no-op is started, and nothing of the image. */
+function injectedNoop(images: TaskImage[], { workerImageLegacy }: WarmerOptions): object {
+  const volumeMounts = [{ name: 'noop', mountPath: NOOP_FOLDER }];
+  return {
+    volumes: [{ name: 'noop', emptyDir: { sizeLimit: '1Mi' } }],
+    initContainers: [
+      {
+        name: NOOP_CONTAINER,
+        image: workerImageLegacy,
+        imagePullPolicy: 'IfNotPresent',
+        args: [`${NOOP_FOLDER}/noop`],
+        terminationMessagePolicy: 'FallbackToLogsOnError',
+        ...confined(WARMER_REQUESTS),
+        volumeMounts,
+      },
+    ],
+    containers: images.map(({ image, pullPolicy }, index) => ({
+      name: imageName(index),
+      image,
+      imagePullPolicy: pullPolicy,
+      command: [`${NOOP_FOLDER}/noop`],
+      // The image's own may be closed to the warmer's user.
+      workingDir: '/',
+      ...confined(IMAGE_REQUESTS),
+      volumeMounts: volumeMounts.map((mount) => ({ ...mount, readOnly: true })),
+    })),
+  };
+}
+
+/** The volume or the container of the n-th image of a batch. */
+export function imageName(position: number): string {
+  return `image-${position}`;
+}
+
+/** Containers run side by side as far as the scheduler's sums go: a hundred of them must not need a whole processor. */
+const IMAGE_REQUESTS = { cpu: '2m', memory: '4Mi' };
+
+function confined(requests: object): object {
+  return {
+    // Not less: what starts a container has to live in them as well.
+    resources: { requests, limits: { cpu: '100m', memory: '64Mi' } },
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'] },
+    },
+  };
 }

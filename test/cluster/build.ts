@@ -9,6 +9,7 @@ import { cacheDirectory } from './cache.ts';
 import { run } from './run.ts';
 
 const SOURCES = join(import.meta.dirname, 'go');
+const WORKER = join(import.meta.dirname, '../../worker');
 const KUBERNETES_VERSION = 'v1.36.3';
 
 type Build = {
@@ -90,8 +91,12 @@ export type Binaries = {
 
 /** Builds what is not in the cache yet and tells where everything is. The first time takes minutes. */
 export async function buildBinaries(say: (line: string) => void): Promise<Binaries> {
-  const folders: string[] = [];
-  for (const build of BUILDS) folders.push(await cachedBuild(build, say));
+  const folders = [await cached('noop', WORKER, '', (target) => run(join(WORKER, 'build.sh'), [target]))];
+  for (const build of BUILDS) {
+    const source = join(SOURCES, build.module);
+    const make = (target: string) => goBuild(build, source, target, say);
+    folders.push(await cached(build.module, source, JSON.stringify(build), make));
+  }
   const assets = process.env['KUBEBUILDER_ASSETS'];
   const search = assets ? [assets, ...folders] : folders;
   const path = (name: string): string => {
@@ -107,19 +112,21 @@ export async function buildBinaries(say: (line: string) => void): Promise<Binari
   return { path, folders, stages };
 }
 
-async function cachedBuild(build: Build, say: (line: string) => void): Promise<string> {
-  const source = join(SOURCES, build.module);
-  const target = join(cacheDirectory(), 'build', `${build.module}-${await keyOf(build, source)}`);
+/** The folder that `make` filled from a folder of sources; the content of those and the options are its key. */
+async function cached(
+  name: string,
+  source: string,
+  options: string,
+  make: (target: string) => Promise<unknown>,
+): Promise<string> {
+  const target = join(cacheDirectory(), 'build', `${name}-${await keyOf(options, source)}`);
   if (existsSync(target)) return target;
 
   const parent = join(cacheDirectory(), 'build');
   await mkdir(parent, { recursive: true });
   const scratch = await mkdtemp(join(parent, '.building-'));
   try {
-    await compile(build, source, scratch, say);
-    if (build.links)
-      for (const name of build.links.names) await symlink(build.links.binary, join(scratch, name));
-    if (build.copy) await copyModuleFolders(build.copy, source, join(scratch, build.copy.to));
+    await make(scratch);
     await rename(scratch, target).catch((error: unknown) => {
       // Another run built the same at the same time: its result is as good.
       if (!existsSync(target)) throw error;
@@ -130,10 +137,23 @@ async function cachedBuild(build: Build, say: (line: string) => void): Promise<s
   return target;
 }
 
-async function keyOf(build: Build, source: string): Promise<string> {
-  const hash = createHash('sha256').update(JSON.stringify(build)).update(process.arch);
-  for (const name of (await readdir(source)).sort())
-    hash.update(name).update(await readFile(join(source, name)));
+async function goBuild(
+  build: Build,
+  source: string,
+  target: string,
+  say: (line: string) => void,
+): Promise<void> {
+  await compile(build, source, target, say);
+  if (build.links)
+    for (const name of build.links.names) await symlink(build.links.binary, join(target, name));
+  if (build.copy) await copyModuleFolders(build.copy, source, join(target, build.copy.to));
+}
+
+async function keyOf(options: string, source: string): Promise<string> {
+  const hash = createHash('sha256').update(options).update(process.arch);
+  const entries = await readdir(source, { withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+  for (const name of files.sort()) hash.update(name).update(await readFile(join(source, name)));
   return hash.digest('hex').slice(0, 16);
 }
 

@@ -4,7 +4,7 @@ import { type Binaries, buildBinaries } from './build.ts';
 import { cacheDirectory } from './cache.ts';
 import { startComponents } from './components.ts';
 import { kubeconfig, writePki } from './pki.ts';
-import { pushImage, type Registry } from './registry.ts';
+import { pushImage, type Registry, type TestImage } from './registry.ts';
 import { run, runBoth, waitFor } from './run.ts';
 import { createSandbox, destroySandbox, enter, isRunning, type Sandbox } from './sandbox.ts';
 
@@ -185,14 +185,14 @@ export async function pushTestImage(
   cluster: Cluster,
   name: string,
   size: number,
-  options: { executable?: 'pause' | 'trace'; private?: boolean } = {},
+  options: { executable?: TestImage['executable']; private?: boolean } = {},
 ): Promise<string> {
   const registry = options.private ? cluster.privateRegistry : cluster.registry;
   const { executable } = options;
   return pushImage(
     registry,
     { name, size, ...(executable ? { executable } : {}) },
-    cluster.binaries.path('testimage'),
+    cluster.binaries.path(executable === 'noop' ? 'noop' : 'testimage'),
   );
 }
 

@@ -44,6 +44,7 @@ export async function startComponents(
     timeoutMs: 20_000,
   });
   await pushTestImage(cluster, 'pause:3.10', 1024, { executable: 'pause' });
+  await pushTestImage(cluster, 'noop:1', 0, { executable: 'noop' });
   await waitFor('the API server', () => kubectl(cluster, ['get', '--raw', '/readyz']), { timeoutMs: 60_000 });
   say('API server is up; starting controllers and kubelets');
   for (const name of ['controller-manager', 'scheduler', 'kube-proxy', ...NODES.map((node) => node.name)]) {

@@ -10,7 +10,7 @@ export type TestImage = {
   /** Bytes of random, incompressible content. */
   size: number;
   /** Put in the static binary under this name, as the entry point; without it nothing in the image can run. */
-  executable?: 'pause' | 'trace';
+  executable?: 'pause' | 'trace' | 'noop';
 };
 
 const TYPES = {

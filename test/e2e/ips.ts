@@ -46,13 +46,17 @@ export async function installIps(cluster: Cluster): Promise<void> {
   ]);
 }
 
+function workerImages({ registry }: Cluster): Record<string, string> {
+  return { WORKER_IMAGE: `${registry.host}/pause:3.10`, WORKER_IMAGE_LEGACY: `${registry.host}/noop:1` };
+}
+
 /** The ConfigMap by which a user sets IPS, and which the policies read. */
 export function settings(cluster: Cluster): object {
   return {
     apiVersion: 'v1',
     kind: 'ConfigMap',
     metadata: { name: 'ips', namespace: 'ips-system' },
-    data: { WORKER_IMAGE: `${cluster.registry.host}/pause:3.10` },
+    data: workerImages(cluster),
   };
 }
 
@@ -104,7 +108,7 @@ export async function startIps(cluster: Cluster, options: StartOptions = {}): Pr
       SERVER_PORT: '0',
       WEBHOOK_PORT: String(options.webhookPort ?? 0),
       WEBHOOK_HOSTS: cluster.sandbox.hostAddress,
-      WORKER_IMAGE: `${cluster.registry.host}/pause:3.10`,
+      ...workerImages(cluster),
       KUBECONFIG: login,
       ...options.env,
     },

@@ -144,6 +144,9 @@ export function deployment(name: string, options: DeploymentOptions): object {
   };
 }
 
+/** What holds for one way to pull images holds for the other; for `PULL_STRATEGY` of `startIps`. */
+export const STRATEGIES = ['image-volume', 'injected-noop'] as const;
+
 export const PREWARM = { 'ips/prewarm': 'true' };
 export const WEB_NODES: PodSpec = { nodeSelector: { pool: 'web' } };
 

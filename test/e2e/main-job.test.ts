@@ -1,19 +1,21 @@
-import { afterAll, beforeAll } from 'vitest';
+import { afterAll, beforeAll, describe } from 'vitest';
 import { type Ips, startIps } from './ips.ts';
-import { createKit, type Kit } from './kit.ts';
+import { createKit, type Kit, STRATEGIES } from './kit.ts';
 import { mainJob } from './main-job.suite.ts';
 
-let kit: Kit;
-let ips: Ips;
+describe.each(STRATEGIES)('with %s', (strategy) => {
+  let kit: Kit;
+  let ips: Ips;
 
-beforeAll(async () => {
-  kit = await createKit('main-job');
-  ips = await startIps(kit.cluster);
+  beforeAll(async () => {
+    kit = await createKit('main-job');
+    ips = await startIps(kit.cluster, { env: { PULL_STRATEGY: strategy } });
+  });
+
+  afterAll(async () => {
+    await ips?.stop();
+    await kit?.remove();
+  });
+
+  mainJob(() => ({ kit, metric: ips.metric }));
 });
-
-afterAll(async () => {
-  await ips?.stop();
-  await kit?.remove();
-});
-
-mainJob(() => ({ kit, metric: ips.metric }));

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PREWARM } from '../../src/domain/annotations.ts';
+import type { PullStrategy } from '../../src/domain/node-strategy.ts';
 import type { OpenBatch, PrewarmTask } from '../../src/domain/prewarm-task.ts';
 import { warmerJob } from '../../src/domain/warmer-job.ts';
 import { kubectl } from '../cluster/cluster.ts';
-import { createKit, deployment, type Kit, unique } from './kit.ts';
+import { createKit, deployment, type Kit, STRATEGIES, unique } from './kit.ts';
 
 /** What somebody could do who stole the token of IPS's own account: less than its role says. */
 const AS_IPS = ['--as', 'system:serviceaccount:ips-system:ips'];
@@ -11,6 +12,7 @@ const AS_IPS = ['--as', 'system:serviceaccount:ips-system:ips'];
 type Container = Record<string, unknown> & { image: string; securityContext: Record<string, unknown> };
 type PodSpec = Record<string, unknown> & {
   containers: [Container];
+  initContainers: [Container];
   volumes: object[];
   securityContext: Record<string, unknown>;
 };
@@ -31,28 +33,32 @@ afterAll(async () => {
   await kit?.remove();
 });
 
-function job(): Job {
+function job(strategy: PullStrategy): Job {
   const task: PrewarmTask = {
     metadata: { name: 'task', namespace: kit.namespace, uid: '00000000-0000-0000-0000-000000000000' },
     spec: { images: [{ image: 'registry.example/web:1', pullPolicy: 'IfNotPresent' }] },
   };
   const batch: OpenBatch = {
-    ...{ jobName: unique('warmer'), round: 1, batch: 1, attempt: 0, images: [0] },
+    ...{ jobName: unique('warmer'), round: 1, batch: 1, attempt: 0, strategy, images: [0] },
     ...{ nodes: ['node-a'], keys: 'aaaaaa', startedAt: new Date(0).toISOString() },
   };
-  const options = { workerImage: `${kit.cluster.registry.host}/pause:3.10`, priorityClassName: '' };
-  return warmerJob(task, batch, options) as unknown as Job;
+  const { host } = kit.cluster.registry;
+  const images = { workerImage: `${host}/pause:3.10`, workerImageLegacy: `${host}/noop:1` };
+  return warmerJob(task, batch, { ...images, priorityClassName: '' }) as unknown as Job;
 }
 
-async function create(change: (pod: PodSpec, job: Job) => void): Promise<string> {
-  const object = job();
+async function create(
+  change: (pod: PodSpec, job: Job) => void,
+  strategy: PullStrategy = 'image-volume',
+): Promise<string> {
+  const object = job(strategy);
   change(object.spec.template.spec, object);
   return kit.kubectl([...AS_IPS, 'create', '--dry-run=server', '-f', '-'], JSON.stringify(object));
 }
 
 describe('the account of IPS may make', () => {
-  test('the Job that it makes', async () => {
-    expect(await create(() => {})).toContain('created');
+  test.each(STRATEGIES)('the Job that it makes with %s', async (strategy) => {
+    expect(await create(() => {}, strategy)).toContain('created');
   });
 
   test.each<[string, (pod: PodSpec, job: Job) => void, RegExp]>([
@@ -103,9 +109,35 @@ describe('the account of IPS may make', () => {
       /no privileges/,
     ],
     ['not as root', (pod) => (pod.securityContext['runAsNonRoot'] = false), /no privileges/],
+    [
+      'nothing when it starts',
+      (pod) => (pod.containers[0]['lifecycle'] = { postStart: { exec: { command: ['/pause'] } } }),
+      /nothing beside/,
+    ],
     ['no Job that is not pinned', (_, object) => (object.spec.template.metadata.labels = {}), /pinned/],
   ])('%s', async (_, change, message) => {
     await expect(create(change)).rejects.toThrow(message);
+  });
+
+  test.each<[string, (pod: PodSpec) => void, RegExp]>([
+    ['nothing of the image', (pod) => delete pod.containers[0]['command'], /no image but/],
+    ['no other command in it', (pod) => (pod.containers[0]['command'] = ['/bin/sh']), /no image but/],
+    ['no arguments to it', (pod) => (pod.containers[0]['args'] = ['/ips/other']), /no image but/],
+    ['no no-op of others', (pod) => (pod.initContainers[0].image = 'registry.example/x:1'), /no image but/],
+    ['no copy to elsewhere', (pod) => (pod.initContainers[0]['args'] = ['/etc/x']), /no image but/],
+    ["not the image's own file", (pod) => (pod.containers[0]['volumeMounts'] = []), /from its volume/],
+    [
+      'no no-op from an image volume',
+      (pod) => (pod.volumes = [{ name: 'noop', image: { reference: 'registry.example/x:1' } }]),
+      /mounts images/,
+    ],
+    [
+      'no probe in the image',
+      (pod) => (pod.containers[0]['livenessProbe'] = { exec: { command: ['/bin/sh'] } }),
+      /nothing beside/,
+    ],
+  ])('with the no-op %s', async (_, change, message) => {
+    await expect(create(change, 'injected-noop')).rejects.toThrow(message);
   });
 });
 
