@@ -9,6 +9,11 @@ function pod(phase: string, state?: ContainerState): Pod {
   return { metadata: {}, status: { phase, containerStatuses } };
 }
 
+function podOf(states: Record<string, ContainerState>): Pod {
+  const containerStatuses = Object.entries(states).map(([name, state]) => ({ name, state }));
+  return { metadata: {}, status: { phase: 'Running', containerStatuses } };
+}
+
 function running(seconds: number): Pod {
   return pod('Running', { running: { startedAt: new Date(NOW - seconds * 1000).toISOString() } });
 }
@@ -50,6 +55,23 @@ it.each<{ name: string; job: Job; pods: Pod[]; about: boolean }>([
     name: 'one cannot pull',
     job: job(2),
     pods: [done, pod('Pending', { waiting: { reason: 'ErrImagePull' } })],
+    about: false,
+  },
+  {
+    name: 'the no-op has run in every image, though a container of others goes on',
+    job: job(1),
+    pods: [podOf({ 'image-0': { terminated: { exitCode: 0 } }, proxy: { running: {} } })],
+    about: true,
+  },
+  {
+    name: 'the no-op cannot run in one of the images',
+    job: job(1),
+    pods: [
+      podOf({
+        'image-0': { terminated: { exitCode: 0 } },
+        'image-1': { waiting: { reason: 'ErrImagePull' } },
+      }),
+    ],
     about: false,
   },
   { name: 'one has not begun', job: job(2), pods: [done, pod('Pending')], about: false },

@@ -1,7 +1,7 @@
-import type { Job, Pod } from './kubernetes.ts';
-import { WARM_CONTAINER } from './warmer-job.ts';
+import type { ContainerState, Job, Pod } from './kubernetes.ts';
+import { isWarmerContainer } from './warmer-job.ts';
 
-/** A warmer prints its version and ends; one that is still at it after this long will not. */
+/** A warmer ends as soon as it runs; one that is still at it after this long will not. */
 const RUN_MS = 10_000;
 
 /**
@@ -18,7 +18,11 @@ const ENDED = ['Complete', 'Failed'];
 
 function isEnding({ status }: Pod, nowMs: number): boolean {
   if (status?.phase === 'Succeeded') return true;
-  const container = status?.containerStatuses?.find(({ name }) => name === WARM_CONTAINER);
-  if (container?.state?.terminated) return container.state.terminated.exitCode === 0;
-  return nowMs - Date.parse(container?.state?.running?.startedAt ?? '') < RUN_MS;
+  const own = status?.containerStatuses?.filter(({ name }) => isWarmerContainer(name)) ?? [];
+  return own.length > 0 && own.every(({ state }) => hasRun(state, nowMs));
+}
+
+function hasRun(state: ContainerState | undefined, nowMs: number): boolean {
+  if (state?.terminated) return state.terminated.exitCode === 0;
+  return nowMs - Date.parse(state?.running?.startedAt ?? '') < RUN_MS;
 }

@@ -167,6 +167,11 @@ function injectedNoop(images: TaskImage[], { workerImageLegacy }: WarmerOptions)
   };
 }
 
+/** Others may have put containers of their own beside a warmer's. */
+export function isWarmerContainer(name: string): boolean {
+  return name === WARM_CONTAINER || /^image-\d+$/.test(name);
+}
+
 /** The volume or the container of the n-th image of a batch. */
 export function imageName(position: number): string {
   return `image-${position}`;
