@@ -26,7 +26,10 @@ export async function startApp(
   const metrics = createMetrics({ version });
   const client = createKubeClient(loadKubeConfig(config.kubeconfig), {
     userAgent,
-    onReturn: (awayMs) => controller.catchUp(awayMs),
+    onReturn(awayMs) {
+      certificates.rewatch();
+      controller.catchUp(awayMs);
+    },
   });
   const certificates = createCertificates({ client, metrics, config, now, log });
   const controller = createController({

@@ -16,6 +16,7 @@ import type { Trust } from './certificate-source.ts';
 
 export type CaPublisher = Trust & {
   start(): void;
+  rewatch(): void;
   stop(): void;
   /** The API server accepts `cert`, as far as the webhook configuration tells. */
   isPublished(cert: string): boolean;
@@ -127,6 +128,7 @@ export function createCaPublisher(options: {
   const isPublished = (cert: string) => isTrusted(cert, [...publishedSince.keys()]);
   return {
     start: () => void run(),
+    rewatch: () => informer.rewatch(),
     stop() {
       stopped.abort();
       informer.stop();

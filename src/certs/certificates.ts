@@ -15,6 +15,8 @@ export type Certificates = {
   open(): Promise<CertificateSource>;
   /** Resolves once the API server can trust what is served. */
   untilPublished(): Promise<void>;
+  /** The API server answers again: what was told meanwhile may be stuck in a connection that broke. */
+  rewatch(): void;
   /** `ok`, or what is missing. */
   readiness(): string;
   close(): void;
@@ -86,6 +88,7 @@ export function createCertificates(options: {
       return source;
     },
     untilPublished: () => publisher.untilPublished(() => source?.current().cert ?? ''),
+    rewatch: () => publisher.rewatch(),
     readiness() {
       if (!source) return problem;
       return publisher.isPublished(source.current().cert) ? 'ok' : publisher.problem();
