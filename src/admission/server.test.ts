@@ -208,6 +208,26 @@ describe('at the end, the admission server', () => {
     await closed;
   });
 
+  it('answers or lets go of each call of a caller that goes on, and refuses none', async () => {
+    const { server, port, ca } = await start();
+    const session = openSession(port, ca);
+    const goaway = new Promise((resolve) => session.once('goaway', resolve));
+    await post2(session, REVIEW);
+    const answers: Promise<Answer | undefined>[] = [];
+    // As the API server: until it is told to go elsewhere, it calls on.
+    const timer = setInterval(() => {
+      if (!session.closed) answers.push(post2(session, REVIEW).catch(() => undefined));
+    }, 1);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const closed = server.close();
+    await goaway;
+    clearInterval(timer);
+    await closed;
+    const statuses = (await Promise.all(answers)).map((answer) => answer?.status);
+    // Without an answer the caller asks another replica; a 503 it would take for one.
+    expect(new Set(statuses.filter((status) => status !== undefined))).toEqual(new Set([200]));
+  });
+
   it('does not wait for an asker that has gone away', async () => {
     const { server, port, ca } = await start();
     const session = openSession(port, ca);

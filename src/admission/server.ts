@@ -1,3 +1,4 @@
+import type { ServerHttp2Session } from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import fastify, { type FastifyInstance } from 'fastify';
@@ -28,17 +29,26 @@ export async function createAdmissionServer(
     // A key of that name is odd, but an object that has one is still somebody's object.
     onProtoPoisoning: 'remove',
     onConstructorPoisoning: 'remove',
+    // Until the end: the API server takes a 503 for a webhook that failed, and does not ask another replica.
+    return503OnClosing: false,
   });
-  server.server.on('session', (session) => session.setLocalWindowSize(HTTP2_WINDOW));
+  const sessions = new Set<ServerHttp2Session>();
+  server.server.on('session', (session) => {
+    session.setLocalWindowSize(HTTP2_WINDOW);
+    sessions.add(session);
+    session.once('close', () => sessions.delete(session));
+  });
   const connections = new Set<TLSSocket>();
   server.server.on('secureConnection', (socket: TLSSocket) => {
     connections.add(socket);
     socket.once('close', () => connections.delete(socket));
   });
-  // The API server keeps its connections open for minutes; what is in flight is answered before they go.
+  // The API server keeps its connections open for minutes. Each is told to take no more (GOAWAY), so that the next call
+  // goes to another replica by a new one; what is in flight is answered before they go.
   server.addHook('preClose', async () => {
     const end = Date.now() + LAST_ANSWERS_MS;
-    while (inFlight > 0 && Date.now() < end) await sleep(10);
+    for (const session of sessions) session.close();
+    while ((inFlight > 0 || sessions.size > 0) && Date.now() < end) await sleep(10);
     await sleep(FLUSH_MS);
     for (const socket of connections) socket.destroy();
   });
