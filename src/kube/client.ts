@@ -1,5 +1,3 @@
-import { createInterface } from 'node:readline';
-import { Readable } from 'node:stream';
 import { HttpMethod, type KubeConfig, RequestContext } from '@kubernetes/client-node';
 import { fetch, type Response } from 'undici';
 import type { JsonPatchOperation } from '../domain/json-patch.ts';
@@ -122,7 +120,8 @@ export function createKubeClient(config: KubeConfig, options: KubeClientOptions)
       ...(body ? { body: JSON.stringify(body.value) } : {}),
       ...(dispatcher ? { dispatcher } : {}),
     }).catch((error: unknown) => {
-      awaySinceMs ??= sentMs;
+      // Not what the caller gave up itself.
+      if (!(error instanceof DOMException && error.name === 'AbortError')) awaySinceMs ??= sentMs;
       throw unreachable(error);
     });
     noteAnswer();
@@ -185,7 +184,10 @@ export function createKubeClient(config: KubeConfig, options: KubeClientOptions)
       const asked = { ...query, watch: true, allowWatchBookmarks: true };
       // The answer begins at once, whenever the first event may come: a connection that swallows the request is dead.
       const late = new AbortController();
-      const timer = setTimeout(() => late.abort(), REQUEST_TIMEOUT_MS);
+      const timer = setTimeout(
+        () => late.abort(new DOMException('no answer began', 'TimeoutError')),
+        REQUEST_TIMEOUT_MS,
+      );
       const response = await send(
         HttpMethod.GET,
         path,
@@ -193,13 +195,20 @@ export function createKubeClient(config: KubeConfig, options: KubeClientOptions)
         AbortSignal.any([signal, late.signal]),
       ).finally(() => clearTimeout(timer));
       if (!response.body) return;
-      const lines = createInterface({
-        input: Readable.fromWeb(response.body),
-        crlfDelay: Number.POSITIVE_INFINITY,
-      });
-      for await (const line of lines) if (line) onEvent(JSON.parse(line) as WatchEvent);
+      for await (const line of linesOf(response.body)) onEvent(JSON.parse(line) as WatchEvent);
     },
   };
+}
+
+/** Not node:readline: left before its end, it ends the process when the connection breaks afterwards. */
+async function* linesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const chunk of body) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines.filter(Boolean);
+  }
 }
 
 function unreachable(error: unknown): KubeError {

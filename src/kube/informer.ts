@@ -72,7 +72,11 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
   let resourceVersion: string | undefined;
   /** Once listed there is something to stand on, also while it is listed again. */
   let synced = false;
-  let current: AbortController | undefined;
+  /** Of the watch that runs, or of the pause before the next. */
+  let current = new AbortController();
+  /** Tries in a row that came to nothing, and lists in a row that no watch could go on from. */
+  let failures = 0;
+  let relists = 0;
 
   function set(key: string, after: T | undefined): void {
     const before = objects.get(key);
@@ -159,20 +163,27 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
       begunMs = performance.now();
       await watchOnce();
     } catch (error) {
-      if (isGone(error)) resourceVersion = undefined;
-      else if (!stopped.signal.aborted) onError(error);
+      if (isGone(error)) {
+        resourceVersion = undefined;
+        relists += 1;
+        failures = 0; // the server answers
+      } else {
+        failures += 1;
+        if (!stopped.signal.aborted) onError(error);
+      }
     }
     return begunMs === undefined ? 0 : performance.now() - begunMs;
   }
 
   async function run(onListed: () => void): Promise<void> {
-    let failures = 0;
     while (!stopped.signal.aborted) {
       // Only a watch that lived shows that all is well: where lists work and watches fail, it would be list after list.
-      if ((await step(onListed)) >= CALM_MS) failures = 0;
-      const backoff = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** failures);
-      failures += 1;
-      await sleep(backoff * (0.5 + Math.random()), undefined, { signal: stopped.signal }).catch(() => {});
+      if ((await step(onListed)) >= CALM_MS) failures = relists = 0;
+      current = new AbortController();
+      const signal = AbortSignal.any([stopped.signal, current.signal]);
+      const tries = Math.max(failures, relists - 1, 0);
+      const pauseMs = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** tries) * (0.5 + Math.random());
+      await sleep(pauseMs, undefined, { signal }).catch(() => {});
     }
   }
 
@@ -183,7 +194,10 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
       return started;
     },
     stop: () => stopped.abort(),
-    rewatch: () => current?.abort(),
+    rewatch() {
+      failures = 0;
+      current.abort();
+    },
     hasSynced: () => synced,
     get: (key) => objects.get(key),
     values: () => [...objects.values()],
