@@ -165,7 +165,8 @@ test('whoever does not speak HTTP, or too much, or too slowly, is answered and c
   expect(await ips.metric('process_start_time_seconds')).toBe(started);
 });
 
-test('schemathesis finds no fault', async () => {
+// The first time it is fetched, which may take a while.
+test('schemathesis finds no fault', { timeout: 300_000 }, async () => {
   const cache = cacheDirectory();
   const st = (await run(join(import.meta.dirname, '../../scripts/schemathesis.sh'), [cache])).trim();
   const name = 'fuzzed';
@@ -182,6 +183,8 @@ test('schemathesis finds no fault', async () => {
       ...['--max-time', String(SCHEMATHESIS_SECONDS), '--max-examples', '50', '--generation-deterministic'],
       // A name may be of the right form and not be there, or not be free: not every valid request can succeed.
       ...['--checks', 'all', '--exclude-checks', 'positive_data_acceptance', '--no-color'],
+      // It warns of what it could not reach, which depends on how far it gets in its time.
+      ...['--warnings', 'off'],
     ];
     const env = {
       PATH: process.env['PATH'],
@@ -198,8 +201,8 @@ test('schemathesis finds no fault', async () => {
       },
     );
     expect(stdout).toContain('Tested: 6');
-    expect(Number(/(\d+) generated, \d+ passed/.exec(stdout)?.[1])).toBeGreaterThan(200);
-    expect(stdout).toContain('No issues found');
+    const [, generated, passed] = /(\d+) generated, (\d+) passed/.exec(stdout) ?? [];
+    expect([Number(generated) > 100, passed]).toEqual([true, generated]);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
