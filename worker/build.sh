@@ -3,6 +3,7 @@
 set -euo pipefail
 folder=$1
 compiler=${2:-gcc}
+mkdir -p "$folder"
 # No C library, no start-up files, no stack protector (it lives in the C library); code and data in one segment, because
 # separate ones are padded to whole pages.
 exec "$compiler" -Os -Wall -Wextra -Werror -static -nostdlib -ffreestanding -fno-pie -no-pie -fno-stack-protector \

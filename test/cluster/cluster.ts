@@ -185,13 +185,13 @@ export async function pushTestImage(
   cluster: Cluster,
   name: string,
   size: number,
-  options: { executable?: TestImage['executable']; private?: boolean } = {},
+  options: Pick<TestImage, 'executable' | 'config'> & { private?: boolean } = {},
 ): Promise<string> {
   const registry = options.private ? cluster.privateRegistry : cluster.registry;
-  const { executable } = options;
+  const { executable, config } = options;
   return pushImage(
     registry,
-    { name, size, ...(executable ? { executable } : {}) },
+    { name, size, ...(executable ? { executable } : {}), ...(config ? { config } : {}) },
     cluster.binaries.path(executable === 'noop' ? 'noop' : 'testimage'),
   );
 }

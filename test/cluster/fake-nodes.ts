@@ -3,7 +3,7 @@ import { type Cluster, kubectl } from './cluster.ts';
 import { waitFor } from './run.ts';
 
 /** A node that kwok plays (see `startKwok`), with the label `pool`. Its pods never really pull. */
-export function fakeNode(pool: string, index: number): object {
+export function fakeNode(pool: string, index: number, kubeletVersion = 'v1.36.3'): object {
   const name = `${pool}-${index}`;
   return {
     apiVersion: 'v1',
@@ -15,7 +15,7 @@ export function fakeNode(pool: string, index: number): object {
     },
     status: {
       nodeInfo: {
-        ...{ architecture: 'amd64', operatingSystem: 'linux', kubeletVersion: 'v1.36.3' },
+        ...{ architecture: 'amd64', operatingSystem: 'linux', kubeletVersion },
         ...{
           bootID: '',
           containerRuntimeVersion: 'containerd://2.4.2',
@@ -32,8 +32,13 @@ export function fakeNode(pool: string, index: number): object {
 }
 
 /** Makes the nodes of a pool and waits until kwok has made them ready. */
-export async function addFakeNodes(cluster: Cluster, pool: string, count: number): Promise<void> {
-  const items = Array.from({ length: count }, (_, index) => fakeNode(pool, index));
+export async function addFakeNodes(
+  cluster: Cluster,
+  pool: string,
+  count: number,
+  kubeletVersion?: (index: number) => string,
+): Promise<void> {
+  const items = Array.from({ length: count }, (_, index) => fakeNode(pool, index, kubeletVersion?.(index)));
   await kubectl(cluster, ['apply', '-f', '-'], JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
   await waitFor(
     'kwok to make its nodes ready',

@@ -11,6 +11,8 @@ export type TestImage = {
   size: number;
   /** Put in the static binary under this name, as the entry point; without it nothing in the image can run. */
   executable?: 'pause' | 'trace' | 'noop';
+  /** More of the image's configuration, in the terms of the OCI image specification. */
+  config?: object;
 };
 
 const TYPES = {
@@ -30,13 +32,16 @@ export async function pushImage(registry: Registry, image: TestImage, binary: st
     JSON.stringify({
       architecture: ARCHITECTURES[process.arch] ?? process.arch,
       os: 'linux',
-      config: image.executable
-        ? {
-            Entrypoint: [`/${image.executable}`],
-            Env: [`TRACE=${registry.host}/${image.name}`],
-            User: '65535:65535',
-          }
-        : {},
+      config: {
+        ...(image.executable
+          ? {
+              Entrypoint: [`/${image.executable}`],
+              Env: [`TRACE=${registry.host}/${image.name}`],
+              User: '65535:65535',
+            }
+          : {}),
+        ...image.config,
+      },
       rootfs: { type: 'layers', diff_ids: [digest(layer)] },
     }),
   );
