@@ -27,17 +27,35 @@ command -v openssl >/dev/null || missing+=(openssl)
 command -v unshare >/dev/null || missing+=(util-linux)
 command -v mount >/dev/null || missing+=(mount)
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
-[ ${#missing[@]} -eq 0 ] && exit 0
+# Not installed but unpacked: on a machine with systemd, installing it would start a Prometheus that nobody asked for.
+unpacked=${IPS_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/image-prewarm-service}/prometheus
+unpack=()
+[ -e /usr/bin/promtool ] || [ -e "$unpacked" ] || unpack+=(prometheus)
+[ $((${#missing[@]} + ${#unpack[@]})) -eq 0 ] && exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-  echo "These Debian packages are missing: ${missing[*]}" >&2
-  echo "Install them (apt-get install ${missing[*]}) and try again." >&2
+  echo "These Debian packages are missing: ${missing[*]} ${unpack[*]}" >&2
+  echo "Install them (apt-get install ${missing[*]} ${unpack[*]}) and try again." >&2
   exit 1
 fi
-echo "• installing Debian packages: ${missing[*]}" >&2
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-if ! (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y -o DPkg::Lock::Timeout=300 --no-install-recommends "${missing[@]}") >"$log" 2>&1; then
-  tail -n 20 "$log" >&2
+get() {
+  apt-get update
+  if [ ${#missing[@]} -gt 0 ]; then
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -o DPkg::Lock::Timeout=300 --no-install-recommends "${missing[@]}"
+  fi
+  for package in "${unpack[@]}"; do
+    (cd "$scratch" && apt-get download -o APT::Sandbox::User=root "$package" && dpkg -x "$package"_*.deb files)
+    mkdir -p "$(dirname "$unpacked")"
+    # Two runs may do this at once; the first to finish wins.
+    mv -T "$scratch/files" "$unpacked" || [ -e "$unpacked" ]
+  done
+}
+echo "• getting Debian packages: ${missing[*]} ${unpack[*]}" >&2
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+# Not `if ! get`: bash would go on after a step that failed.
+get >"$scratch/log" 2>&1 &
+if ! wait $!; then
+  tail -n 20 "$scratch/log" >&2
   exit 1
 fi

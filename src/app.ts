@@ -62,7 +62,8 @@ export async function startApp(
   const admission = await createAdmissionServer({
     certificates: await certificates.open(),
     excludedNamespaces: config.excludedNamespaces,
-    observe(result, seconds) {
+    observe(result, seconds, error) {
+      if (error) log.error({ err: error }, 'admission failed');
       metrics.admissionRequests.inc({ result });
       metrics.admissionDuration.observe(seconds);
     },

@@ -6,7 +6,10 @@ const ALLOWED: Record<string, { local: string[]; packages: RegExp }> = {
   // Pure: no I/O, no third-party client.
   domain: { local: ['domain'], packages: /^node:crypto$/ },
   // A pure function of the request and its configuration; its server takes the certificates.
-  admission: { local: ['admission', 'domain', 'certs'], packages: /^(fastify|node:(http2|timers\/promises|tls))$/ },
+  admission: {
+    local: ['admission', 'domain', 'certs'],
+    packages: /^(fastify|node:(http2|timers\/promises|tls))$/,
+  },
   coordination: { local: ['coordination', 'domain'], packages: /^(ioredis|redlock)$/ },
   kube: { local: ['kube', 'domain'], packages: /./ },
   certs: { local: ['certs', 'domain', 'kube', 'metrics'], packages: /./ },

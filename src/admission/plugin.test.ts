@@ -176,7 +176,7 @@ describe('what is no review', () => {
     { what: 'another method', method: 'GET', url: '/mutate', type: 'application/json', status: 404 },
     { what: 'another path', method: 'POST', url: '/', payload: '{}', type: 'application/json', status: 404 },
   ])('$what is answered with $status', async ({ method, url, payload, type, status }) => {
-    const { app } = await server();
+    const { app, results } = await server();
     const response = await app.inject({
       method,
       url,
@@ -184,14 +184,17 @@ describe('what is no review', () => {
       ...(payload === undefined ? {} : { payload }),
     });
     expect(response.statusCode).toBe(status);
+    // Who asks for something else does not ask for admission.
+    expect(results()).toEqual(status === 404 ? [] : ['invalid']);
   });
 
-  it('an object that no API server would send is an error, never a patch', async () => {
-    const { post } = await server();
+  it('an object that no API server would send is an error, never a patch, and is counted', async () => {
+    const { post, results } = await server();
     const broken = {
       metadata: { annotations: { 'ips/prewarm': 'true' } },
       spec: { template: { spec: { containers: [null] } } },
     };
     expect((await post('/mutate', review(broken))).status).toBe(500);
+    expect(results()).toEqual(['error']);
   });
 });

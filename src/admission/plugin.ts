@@ -3,16 +3,31 @@ import { pinWarmer } from '../domain/pinning.ts';
 import { mutateWorkload } from './mutate.ts';
 import { type AdmissionAnswer, type AdmissionRequest, answerReview, readReview } from './review.ts';
 
-export type AdmissionResult = 'labelled' | 'unlabelled' | 'unchanged' | 'pinned' | 'denied' | 'invalid';
+export type AdmissionResult =
+  | 'labelled'
+  | 'unlabelled'
+  | 'unchanged'
+  | 'pinned'
+  | 'denied'
+  | 'invalid'
+  | 'error';
 
 export type AdmissionOptions = {
   /** Namespaces that IPS leaves alone, whatever the webhook configuration sends. */
   excludedNamespaces: readonly string[];
-  observe(result: AdmissionResult, seconds: number): void;
+  /** Called once for each answer; `error` is why there was none, where the fault is ours. */
+  observe(result: AdmissionResult, seconds: number, error?: Error): void;
 };
 
 /** The API server's paths into IPS. Both answer from the request alone: no call, no lock, no state. */
 export async function admissionPlugin(server: FastifyInstance, options: AdmissionOptions): Promise<void> {
+  // What does not get as far as an answer: a body that is too long, or no JSON, or a fault of ours.
+  server.addHook('onError', async (_request, reply, error) => {
+    const seconds = reply.elapsedTime / 1000;
+    if ((error.statusCode ?? 500) < 500) options.observe('invalid', seconds);
+    else options.observe('error', seconds, error);
+  });
+
   type Handler = (request: AdmissionRequest) => AdmissionAnswer & { result: AdmissionResult };
 
   const route = (path: string, handle: Handler): void => {

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { createMemoryClaims, createMemoryTokens } from '../coordination/memory.ts';
 import { PREWARM, TASK_LABEL, WARMER_LABEL } from '../domain/annotations.ts';
+import { fleetOf } from '../domain/fleet.ts';
 import type {
   ContainerStatus,
   Job,
@@ -64,21 +65,32 @@ const CATCH_UP_EVERY_MS = 60_000;
 /** The level-triggered loops: workloads to tasks, tasks to Jobs, Jobs to status. Each looks at what is, not at what happened. */
 export function createController(options: ControllerOptions): Controller {
   const { client, log, metrics, now } = options;
-  const logError = (what: string) => (key: string, error: unknown) => {
+  const logError = (what: 'workload' | 'task') => (key: string, error: unknown) => {
     // Somebody else wrote first: reading again is the answer, not a fault.
     if (isConflict(error)) log.debug({ err: error, key }, `${what}: conflict, trying again`);
-    else log.error({ err: error, key }, `${what} failed, trying again`);
+    else {
+      metrics.reconcileErrors.inc({ kind: what });
+      log.error({ err: error, key }, `${what} failed, trying again`);
+    }
   };
 
+  const watches: { resource: string; synced: () => boolean }[] = [];
   const informer = <T extends { metadata: KubernetesObject['metadata'] }>(
     part: Pick<InformerOptions<T>, 'resource' | 'labelSelector' | 'trim' | 'onChange'>,
-  ): Informer<T> =>
-    createInformer({
+  ): Informer<T> => {
+    const resource = part.resource.plural;
+    metrics.watchErrors.inc({ resource }, 0);
+    const created = createInformer({
       client,
-      onError: (error) =>
-        log.warn({ err: error, resource: part.resource.plural }, 'watch failed, trying again'),
+      onError(error) {
+        metrics.watchErrors.inc({ resource });
+        log.warn({ err: error, resource }, 'watch failed, trying again');
+      },
       ...part,
     });
+    watches.push({ resource, synced: created.hasSynced });
+    return created;
+  };
 
   const workloadInformer = (kind: WorkloadKind): Informer<Workload> =>
     informer<Workload>({
@@ -186,6 +198,18 @@ export function createController(options: ControllerOptions): Controller {
     }
   }
 
+  const hasSynced = () => watches.every((each) => each.synced());
+  metrics.fleet.source(() => ({
+    watches: watches.map(({ resource, synced }) => ({ resource, synced: synced() })),
+    fleet: hasSynced() ? fleetOf(wanted(), tasks.values()) : undefined,
+  }));
+
+  function wanted(): Workload[] {
+    return [...workloads.Deployment.values(), ...workloads.Pod.values()].filter(
+      ({ metadata }) => !options.excludedNamespaces.includes(metadata.namespace ?? ''),
+    );
+  }
+
   const informers = [workloads.Deployment, workloads.Pod, tasks, jobs, pods, nodes, runtimeClasses];
   let resyncTimer: NodeJS.Timeout | undefined;
   let catchUpTimer: NodeJS.Timeout | undefined;
@@ -239,7 +263,7 @@ export function createController(options: ControllerOptions): Controller {
         Math.max(1_000, resyncedMs + CATCH_UP_EVERY_MS - performance.now()) * (1 + Math.random()),
       );
     },
-    hasSynced: () => informers.every((each) => each.hasSynced()),
+    hasSynced,
     tasks,
     nodes,
   };

@@ -13,6 +13,7 @@ import {
   type PrewarmTaskStatus,
   type TaskPhase,
 } from '../domain/prewarm-task.ts';
+import { reasonKind, USUAL_REASONS } from '../domain/pull-failure.ts';
 import { batchSize } from '../domain/pull-width.ts';
 import { compileRuntimeMatcher } from '../domain/runtime-class.ts';
 import { type Progress, planBatch, taskProgress } from '../domain/task-progress.ts';
@@ -56,6 +57,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   const warming = new Set<string>();
   const fence = createPlanFence(options);
   const removed = new WeakSet<Job>();
+  for (const reason of USUAL_REASONS) metrics.pullFailures.inc({ reason }, 0);
 
   return async function reconcile(key: string): Promise<Again> {
     const task = tasks.get(key);
@@ -138,7 +140,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     await giveUp(key);
     const nowMs = options.now().getTime();
     if (task.status?.phase === 'Cancelled') return nextLook(task, false, nowMs);
-    const { batches: _, retryAt: __, ...rest } = task.status ?? {};
+    const { batches: _, retryAt: __, coldSince: ___, ...rest } = task.status ?? {};
     const status: PrewarmTaskStatus = {
       ...rest,
       phase: 'Cancelled',
@@ -269,6 +271,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
       if (outcome.state !== 'ended') continue;
       metrics.nodesProcessed.inc({ result: outcome.failures.length > 0 ? 'failed' : 'warm' });
       metrics.imagesPulled.inc(outcome.warm.length);
+      for (const { reason } of outcome.failures) metrics.pullFailures.inc({ reason: reasonKind(reason) });
     }
   }
 

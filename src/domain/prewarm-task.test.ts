@@ -79,6 +79,7 @@ const TASK: { spec: Everything<PrewarmTaskSpec>; status: Everything<PrewarmTaskS
     failedNodes: 'aaaaaa',
     spentNodes: 'aaaaaa',
     warmed: [{ images: [0], since: TIME, nodes: 'aaaaaa' }],
+    coldSince: TIME,
     startedAt: TIME,
     finishedAt: TIME,
     lastWarmedAt: TIME,

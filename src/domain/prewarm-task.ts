@@ -86,6 +86,8 @@ export type PrewarmTaskStatus = {
   /** Those of them that used up their tries and wait for the long one, packed. */
   spentNodes?: string;
   warmed?: WarmedRecord[];
+  /** Since when not every eligible node has every image. */
+  coldSince?: string;
   startedAt?: string;
   finishedAt?: string;
   lastWarmedAt?: string;

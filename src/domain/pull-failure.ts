@@ -45,6 +45,17 @@ const REASONS: { pattern: RegExp; reason: string; hopeless: boolean }[] = [
   },
 ];
 
+/** What else a node may be counted as failed for, where no pull failed: see batch-outcome.ts. */
+const OTHER_REASONS = ['pull failed', 'no warmer', 'timed out', 'warmer failed'];
+
+/** The reasons that a metric should have at 0 before the first of them is counted. */
+export const USUAL_REASONS: readonly string[] = [...REASONS.map((each) => each.reason), ...OTHER_REASONS];
+
+/** A reason as the label of a metric: without the words that differ from case to case. */
+export function reasonKind(reason: string): string {
+  return (reason.split(':')[0] ?? '').slice(0, 60);
+}
+
 /** Long enough for a registry's own words, short enough for a status. */
 const MAX_MESSAGE = 300;
 

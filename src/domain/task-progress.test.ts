@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { KubernetesNode } from './kubernetes.ts';
 import type { PrewarmTask, PrewarmTaskSpec } from './prewarm-task.ts';
 import { hopeless, START, simulateTask, timeAfter, transient } from './task-progress.simulation.ts';
-import { type Progress, retryDelaySeconds, taskProgress } from './task-progress.ts';
+import { LONG_RETRY_SECONDS, type Progress, retryDelaySeconds, taskProgress } from './task-progress.ts';
 
 const APP = 'app:1';
 const BASE = 'base:2';
@@ -10,6 +10,41 @@ const BASE = 'base:2';
 function cold(progress: Progress): (string | undefined)[] {
   return progress.cold.map((node) => node.metadata.name);
 }
+
+describe('since when a task is cold', () => {
+  it('is the moment of the first look, through tries and rounds, until every node has every image', () => {
+    const sim = simulateTask({ images: [APP], nodes: ['n1', 'n2'], retry: { limit: 0 } });
+    sim.look();
+    sim.pass(30);
+    sim.warmUp(transient(APP));
+    expect(sim.status()).toMatchObject({ phase: 'Failed', coldSince: START });
+    sim.pass(LONG_RETRY_SECONDS);
+    sim.cut();
+    expect(sim.status()).toMatchObject({ phase: 'Warming', round: 2, coldSince: START });
+    sim.end('n1');
+    sim.end('n2');
+    sim.look();
+    expect(sim.status()).toMatchObject({ phase: 'Warm' });
+    expect(sim.status()).not.toHaveProperty('coldSince');
+  });
+
+  it('begins anew with the next cold node', () => {
+    const sim = simulateTask({ images: [APP], nodes: ['n1'] });
+    sim.warmUp();
+    sim.pass(60);
+    sim.join('n2');
+    sim.look();
+    expect(sim.status().coldSince).toBe(timeAfter(60));
+  });
+
+  it('is not told where no node may run it: there is nothing to wait for', () => {
+    const sim = simulateTask({ images: [APP], nodes: ['n1'] });
+    sim.look();
+    sim.cordon('n1');
+    sim.look();
+    expect(sim.status()).not.toHaveProperty('coldSince');
+  });
+});
 
 describe('a first round', () => {
   it('waits for its turn while nodes are cold and no batch is cut', () => {
@@ -23,6 +58,7 @@ describe('a first round', () => {
       progress: '0/3',
       nodes: { eligible: 3, warm: 0, warming: 0, failed: 0 },
       observedGeneration: 1,
+      coldSince: START,
     });
   });
 
@@ -37,6 +73,7 @@ describe('a first round', () => {
       round: 1,
       batch: 1,
       width: 5,
+      coldSince: START,
       startedAt: START,
       batches: [
         expect.objectContaining({

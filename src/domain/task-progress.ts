@@ -80,6 +80,8 @@ export function taskProgress(input: ProgressInput): Progress {
   status.progress = `${states.warm}/${input.eligible.length}`;
   if (!busy) endTry(input, status, states, warm);
   else if (status.phase !== 'Warming') status.phase = 'Pending';
+  if (status.phase === 'Warm' || input.eligible.length === 0) delete status.coldSince;
+  else status.coldSince ??= timestamp(input.nowMs);
   status.warmed = warm.records(input.known);
   status.observedGeneration = input.task.metadata.generation ?? 0;
   const { leftOut = new Map() } = input;

@@ -1,10 +1,13 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { createFleetMetrics } from './fleet-metrics.ts';
 
 const PULL_BUCKETS = [0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600];
 
+const ADMISSION_RESULTS = ['labelled', 'unlabelled', 'unchanged', 'pinned', 'denied', 'invalid', 'error'];
+
 export type Metrics = ReturnType<typeof createMetrics>;
 
-/** Every metric that IPS exposes. */
+/** Every metric that IPS exposes; docs/metrics.md says what each is for. */
 export function createMetrics(build: { version: string }) {
   const registry = new Registry();
   const registers = [registry];
@@ -16,8 +19,9 @@ export function createMetrics(build: { version: string }) {
     registers,
   });
   buildInfo.set({ version: build.version, node_version: process.version }, 1);
-  return {
+  const metrics = {
     registry,
+    fleet: createFleetMetrics(registers),
     tasks: new Counter({
       name: 'ips_tasks_total',
       help: 'Rounds of tasks that ended, by phase',
@@ -55,9 +59,27 @@ export function createMetrics(build: { version: string }) {
       help: 'Images brought to nodes, counted once a node',
       registers,
     }),
+    pullFailures: new Counter({
+      name: 'ips_pull_failures_total',
+      help: 'Images that did not reach a node, counted once a node and try, by reason',
+      labelNames: ['reason'],
+      registers,
+    }),
+    watchErrors: new Counter({
+      name: 'ips_watch_errors_total',
+      help: 'Lists and watches of the API server that failed and were tried again, by resource',
+      labelNames: ['resource'],
+      registers,
+    }),
+    reconcileErrors: new Counter({
+      name: 'ips_reconcile_errors_total',
+      help: 'Workloads and tasks whose work failed and is tried again, by kind; conflicts do not count',
+      labelNames: ['kind'],
+      registers,
+    }),
     admissionRequests: new Counter({
       name: 'ips_admission_requests_total',
-      help: 'Admission reviews, by what came of them: labelled, unlabelled, unchanged, pinned, denied or invalid',
+      help: 'Admission reviews, by what came of them: labelled, unlabelled, unchanged, pinned, denied, invalid or error',
       labelNames: ['result'],
       registers,
     }),
@@ -74,4 +96,9 @@ export function createMetrics(build: { version: string }) {
       registers,
     }),
   };
+  // A counter that appears with its first count hides that one from `increase`.
+  for (const result of ['warm', 'failed']) metrics.nodesProcessed.inc({ result }, 0);
+  for (const result of ADMISSION_RESULTS) metrics.admissionRequests.inc({ result }, 0);
+  for (const kind of ['workload', 'task']) metrics.reconcileErrors.inc({ kind }, 0);
+  return metrics;
 }
