@@ -229,7 +229,8 @@ function age(workload: Workload): string {
 
 /** A pod of a ReplicaSet may carry a label of that name by its template: taking it away would make it another's pod. */
 function ownsItsLabel(workload: Workload): boolean {
-  return !workload.finished && !isControlledByBuiltIn(workload.metadata.ownerReferences);
+  const going = workload.finished || workload.metadata.deletionTimestamp !== undefined;
+  return !going && !isControlledByBuiltIn(workload.metadata.ownerReferences);
 }
 
 /** The plans of the owners that still want what this one wants, the oldest first; an owner may be about to leave. */
