@@ -100,7 +100,7 @@ export async function whileAppliesFlow(
     over = true;
   });
   await streams;
-  expect(Object.values(applied).length).toBeGreaterThan(10);
+  expect(Object.values(applied).length).toBeGreaterThan(3);
   expect(applied).toEqual(Object.fromEntries(Object.keys(applied).map((name) => [name, PREWARM])));
   expect(refused).toEqual([]);
   expect(await missedCalls(cluster)).toBe(missed);
