@@ -43,7 +43,9 @@ const isReady = async ({ url }: Ips) => (await fetch(`${url}/readyz`)).ok;
 
 async function stepsOf(...replicas: Ips[]): Promise<Record<string, unknown>[]> {
   const lines = (await Promise.all(replicas.map((ips) => ips.logLines()))).flat();
-  return lines.filter((line) => line['msg'] === 'certificates written');
+  return lines
+    .filter((line) => line['msg'] === 'certificates written')
+    .sort((a, b) => Number(a['time']) - Number(b['time']));
 }
 
 type SecretData = Record<string, string>;
