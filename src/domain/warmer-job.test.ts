@@ -184,11 +184,11 @@ describe('warmerJob', () => {
           },
         ],
         containers: [
-          { image: 'docker.io/library/app:1', imagePullPolicy: 'IfNotPresent' },
-          { image: 'docker.io/library/base:2', imagePullPolicy: 'Always' },
-        ].map((image, index) => ({
-          name: `image-${index}`,
-          ...image,
+          { name: 'wake', image: 'registry.example/noop:1', imagePullPolicy: 'IfNotPresent' },
+          { name: 'image-0', image: 'docker.io/library/app:1', imagePullPolicy: 'IfNotPresent' },
+          { name: 'image-1', image: 'docker.io/library/base:2', imagePullPolicy: 'Always' },
+        ].map((container) => ({
+          ...container,
           command: ['/ips/noop'],
           workingDir: '/',
           resources: { requests: { cpu: '2m', memory: '4Mi' }, limits },

@@ -140,7 +140,6 @@ function imageVolumes(images: TaskImage[], { workerImage }: WarmerOptions): obje
 
 /** Each image is a container in which a copy of our no-op is started, and nothing of the image. */
 function injectedNoop(images: TaskImage[], { workerImageLegacy }: WarmerOptions): object {
-  const volumeMounts = [{ name: 'noop', mountPath: NOOP_FOLDER }];
   return {
     volumes: [{ name: 'noop', emptyDir: { sizeLimit: '1Mi' } }],
     initContainers: [
@@ -151,19 +150,28 @@ function injectedNoop(images: TaskImage[], { workerImageLegacy }: WarmerOptions)
         args: [`${NOOP_FOLDER}/noop`],
         terminationMessagePolicy: 'FallbackToLogsOnError',
         ...confined(WARMER_REQUESTS),
-        volumeMounts,
+        volumeMounts: [{ name: 'noop', mountPath: NOOP_FOLDER }],
       },
     ],
-    containers: images.map(({ image, pullPolicy }, index) => ({
-      name: imageName(index),
-      image,
-      imagePullPolicy: pullPolicy,
-      command: [`${NOOP_FOLDER}/noop`],
-      // The image's own may be closed to the warmer's user.
-      workingDir: '/',
-      ...confined(IMAGE_REQUESTS),
-      volumeMounts: volumeMounts.map((mount) => ({ ...mount, readOnly: true })),
-    })),
+    // The first is there to end: a kubelet that could pull no image looks at the pod again, and tells of it, only 10 to
+    // 15 s later, and then pulls once more, unless something happens in the pod.
+    containers: [
+      noopIn('wake', { image: workerImageLegacy, pullPolicy: 'IfNotPresent' }),
+      ...images.map((image, index) => noopIn(imageName(index), image)),
+    ],
+  };
+}
+
+function noopIn(name: string, { image, pullPolicy }: TaskImage): object {
+  return {
+    name,
+    image,
+    imagePullPolicy: pullPolicy,
+    command: [`${NOOP_FOLDER}/noop`],
+    // The image's own may be closed to the warmer's user.
+    workingDir: '/',
+    ...confined(IMAGE_REQUESTS),
+    volumeMounts: [{ name: 'noop', mountPath: NOOP_FOLDER, readOnly: true }],
   };
 }
 

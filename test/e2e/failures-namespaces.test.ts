@@ -90,7 +90,7 @@ describe.concurrent('a namespace', () => {
     {
       what: 'a quota of memory limits',
       object: quota({ 'limits.memory': '32Mi' }),
-      why: /: no warmer: exceeded quota: limited, requested: limits.memory=64Mi, .* on 2 nodes$/,
+      why: /: no warmer: exceeded quota: limited, requested: limits.memory=\d+Mi, .* on 2 nodes$/,
     },
     {
       what: 'a quota of Jobs',
