@@ -74,7 +74,7 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
   let synced = false;
   /** Of the watch that runs, or of the pause before the next. */
   let current = new AbortController();
-  /** Tries in a row that came to nothing, and lists in a row that no watch could go on from. */
+  /** Tries in a row of which no watch lived, and lists in a row that no watch could go on from. */
   let failures = 0;
   let relists = 0;
 
@@ -154,6 +154,7 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
   /** Lists where there is no version to go on from, then watches until that ends; gives how long the watch lived. */
   async function step(onListed: () => void): Promise<number> {
     let begunMs: number | undefined;
+    failures += 1;
     try {
       if (resourceVersion === undefined) {
         await listAll();
@@ -167,10 +168,7 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
         resourceVersion = undefined;
         relists += 1;
         failures = 0; // the server answers
-      } else {
-        failures += 1;
-        if (!stopped.signal.aborted) onError(error);
-      }
+      } else if (!stopped.signal.aborted) onError(error);
     }
     return begunMs === undefined ? 0 : performance.now() - begunMs;
   }
@@ -181,7 +179,7 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
       if ((await step(onListed)) >= CALM_MS) failures = relists = 0;
       current = new AbortController();
       const signal = AbortSignal.any([stopped.signal, current.signal]);
-      const tries = Math.max(failures, relists - 1, 0);
+      const tries = Math.max(failures - 1, relists - 1, 0);
       const pauseMs = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** tries) * (0.5 + Math.random());
       await sleep(pauseMs, undefined, { signal }).catch(() => {});
     }

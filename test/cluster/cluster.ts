@@ -43,8 +43,8 @@ export type Cluster = State & {
 
 export const PRIVATE_CREDENTIALS = { username: 'ips', password: 'warm-me' };
 
-/** Flags beyond the usual ones; `@DIR@` in them is the cluster's folder. */
-export type ExtraFlags = { apiServer?: string[]; controllerManager?: string[] };
+/** Flags beyond the usual ones. */
+export type ExtraFlags = { controllerManager?: string[] };
 
 /** Starts a cluster and waits until its nodes are ready. With `lifeline` it ends when this process does. */
 export async function startCluster(options: {

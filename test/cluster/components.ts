@@ -34,7 +34,7 @@ export async function startComponents(
     '--log-level',
     'warn',
   ]);
-  startApiServer(cluster, pki, flags.apiServer);
+  startApiServer(cluster, pki);
   await startRegistries(cluster);
   await writeFilled('cni.conflist', join(cluster.folder, 'cni', '10-testcluster.conflist'), {
     DIR: cluster.folder,
@@ -91,11 +91,7 @@ function start(
   );
 }
 
-function filled(cluster: Cluster, flags: string[]): string[] {
-  return flags.map((flag) => flag.replaceAll('@DIR@', cluster.folder));
-}
-
-function startApiServer(cluster: Cluster, pki: string, extra: string[] = []): void {
+function startApiServer(cluster: Cluster, pki: string): void {
   start(cluster, 'kube-apiserver', 'kube-apiserver', [
     ...['--etcd-servers', 'http://127.0.0.1:2379', '--secure-port', '6443', '--bind-address', '0.0.0.0'],
     ...['--advertise-address', cluster.sandbox.address, '--client-ca-file', `${pki}/ca.crt`],
@@ -113,7 +109,6 @@ function startApiServer(cluster: Cluster, pki: string, extra: string[] = []): vo
     ...['--authorization-mode', 'Node,RBAC', '--cert-dir', join(cluster.folder, 'apiserver')],
     ...['--audit-policy-file', join(CONFIG, 'audit.yaml')],
     ...['--audit-log-path', join(cluster.folder, 'logs/audit.log'), '--audit-log-mode', 'blocking'],
-    ...filled(cluster, extra),
   ]);
 }
 
@@ -124,7 +119,7 @@ function startControllers(cluster: Cluster, pki: string, extra: string[] = []): 
     ...login('controller-manager'),
     ...['--leader-elect=false', '--use-service-account-credentials', '--root-ca-file', `${pki}/ca.crt`],
     ...['--service-account-private-key-file', `${pki}/service-account.key`],
-    ...filled(cluster, extra),
+    ...extra,
   ]);
   start(cluster, 'kube-scheduler', 'kube-scheduler', [...login('scheduler'), '--leader-elect=false']);
   start(cluster, 'kube-proxy', 'kube-proxy', [
