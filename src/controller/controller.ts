@@ -59,6 +59,8 @@ export type Controller = {
 const NODES_SETTLE_MS = 300;
 /** After this long without the API server it may have been without our webhook as well, and missed opt-ins. */
 const LONG_AWAY_MS = 3_000;
+/** Watches are silent in a black hole as they are when nothing happens: only a question tells the two apart. */
+const PING_EVERY_MS = 15_000;
 /** A connection that comes and goes must not become list after list. */
 const CATCH_UP_EVERY_MS = 60_000;
 
@@ -213,6 +215,7 @@ export function createController(options: ControllerOptions): Controller {
   const informers = [workloads.Deployment, workloads.Pod, tasks, jobs, pods, nodes, runtimeClasses];
   let resyncTimer: NodeJS.Timeout | undefined;
   let catchUpTimer: NodeJS.Timeout | undefined;
+  let pingTimer: NodeJS.Timeout | undefined;
   let resyncedMs = 0;
   const resync = async (): Promise<void> => {
     resyncedMs = performance.now();
@@ -240,11 +243,13 @@ export function createController(options: ControllerOptions): Controller {
       );
       await resync();
       resyncTimer = setInterval(resync, options.resyncSeconds * 1000);
+      pingTimer = setInterval(() => client.ping().catch(() => {}), PING_EVERY_MS); // the client notes what comes of it
     },
     async stop() {
       clearInterval(resyncTimer);
       clearTimeout(nodesTimer);
       clearTimeout(catchUpTimer);
+      clearInterval(pingTimer);
       for (const each of informers) each.stop();
       await Promise.all([workloadQueue.stop(), taskQueue.stop()]);
     },

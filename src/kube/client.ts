@@ -19,6 +19,8 @@ export type WatchEvent = {
  * for 600 ms on a list of 5,000 nodes, and drop fields that are newer than they are.
  */
 export type KubeClient = {
+  /** Asks for next to nothing, to learn whether there is an answer; every account may. */
+  ping(): Promise<void>;
   get<T extends KubernetesObject>(
     resource: Resource,
     namespace: string | undefined,
@@ -70,6 +72,7 @@ export type KubeClient = {
 type Body = { type: string; value: unknown };
 
 const REQUEST_TIMEOUT_MS = 30_000;
+const PING_TIMEOUT_MS = 10_000;
 /** Under this name the API server keeps which fields are ours: who compares sees that nobody else wrote them. */
 const WRITER = { fieldManager: 'ips' };
 const JSON_TYPE = 'application/json';
@@ -145,6 +148,10 @@ export function createKubeClient(config: KubeConfig, options: KubeClientOptions)
   const json = (value: unknown) => ({ type: JSON_TYPE, value });
 
   return {
+    async ping() {
+      const response = await send(HttpMethod.GET, '/version', {}, AbortSignal.timeout(PING_TIMEOUT_MS));
+      await response.text();
+    },
     get: (resource, namespace, name) => call(HttpMethod.GET, resourcePath(resource, namespace, name)),
     async list(resource, namespace, query, options) {
       const path = resourcePath(resource, namespace);
