@@ -41,7 +41,7 @@ export async function startRegistryFronts(cluster: Cluster): Promise<RegistryFro
   await waitFor('the fronts of the registries', async () => (await fetch(`${url}/0`)).ok, {
     timeoutMs: 20_000,
   });
-  let port = CONTROL_PORT;
+  let lastPort = CONTROL_PORT;
 
   async function ask(path: string, init?: RequestInit): Promise<RegistryRequest[]> {
     const response = await fetch(url + path, init);
@@ -51,7 +51,8 @@ export async function startRegistryFronts(cluster: Cluster): Promise<RegistryFro
 
   return {
     async open(registry, first, firstRetryAfter) {
-      port += 1;
+      lastPort += 1;
+      const port = lastPort;
       const path = `/${port}`;
       const target = `http://127.0.0.1:${new URL(registry.url).port}`;
       const set = async (mode: Mode, retryAfter?: string): Promise<void> => {

@@ -9,15 +9,18 @@ import { createKit, deployment, eventsAbout, type Kit, PREWARM, unique, WEB_NODE
 let kit: Kit;
 let ips: Ips;
 let fronts: RegistryFronts;
+let jobs: { rows(): string[][]; stop(): void };
 
 beforeAll(async () => {
   kit = await createKit('pulls');
   fronts = await startRegistryFronts(kit.cluster);
-  // All at once: they mostly wait.
-  ips = await startIps(kit.cluster, { env: { MAX_ACTIVE_TASKS: '20' } });
+  jobs = kit.watch('jobs', 'NAME:.metadata.name,NODES:.spec.completions,TASK:.metadata.labels.ips/task');
+  // All at once: they mostly wait. A machine that is busy with them may keep admission waiting: hence the resync.
+  ips = await startIps(kit.cluster, { env: { MAX_ACTIVE_TASKS: '20', RESYNC_SECONDS: '5' } });
 });
 
 afterAll(async () => {
+  jobs?.stop();
   await ips?.stop();
   await fronts?.stop();
   await kit?.remove();
@@ -50,16 +53,17 @@ async function message(name: string, wanted: RegExp): Promise<void> {
   );
 }
 
-/** Tries that the registry saw: the nodes of a try ask together, and the next is at least 10 s away. */
-function triesOf(requests: { atMs: number }[]): number {
-  const times = requests.map(({ atMs }) => atMs).sort((a, b) => a - b);
-  return times.filter((atMs, index) => atMs - (times[index - 1] ?? 0) > 7_000).length;
+/** The nodes of each try, a Job each, that were made for a workload. */
+async function triesOf(name: string): Promise<string[]> {
+  const { metadata } = await kit.get<KubernetesObject>('deployment', name);
+  const own = jobs.rows().filter(([, , task]) => task === metadata.annotations?.['ips/task']);
+  return [...new Map(own.map(([job = '', nodes = '']) => [job, nodes])).values()];
 }
 
-/** For each node and try: the kubelet asks once, containerd up to five times. */
-const MOST_REQUESTS = 2 * 5;
+/** Of one try: two nodes, of which one asks twice where it has to wait for the other; containerd asks up to five times. */
+const MOST_REQUESTS = 3 * 5;
 
-async function loginSecret(name: string, front: RegistryFront, password: string): Promise<object> {
+function loginSecret(name: string, front: RegistryFront, password: string): object {
   const { username } = PRIVATE_CREDENTIALS;
   const login = { auths: { [front.host]: { username, password } } };
   return {
@@ -102,39 +106,20 @@ describe.concurrent('pulls that fail', () => {
   test('a pull secret that is corrected warms the workload without a touch, after one node has asked', async () => {
     const front = await fronts.open(kit.cluster.privateRegistry, 'pass');
     const image = await imageBehind(front, 'mended', { private: true });
-    await kit.apply(await loginSecret('login', front, 'wrong'));
-    const watch = kit.watch(
-      'jobs',
-      'NAME:.metadata.name,NODES:.spec.completions,TASK:.metadata.labels.ips/task',
-    );
-    try {
-      await start('mended', { images: [image], secret: 'login' });
-      const annotations = await kit.status('deployment/mended', /^Failed 0\/2 nodes/);
-      expect(annotations['ips/message']).toBe(`${image}: unauthorized on 2 nodes`);
-      const { generation, uid } = (await kit.get<KubernetesObject>('deployment', 'mended')).metadata;
-      const asked = (await front.requests()).length;
-      await kit.apply(await loginSecret('login', front, PRIVATE_CREDENTIALS.password));
+    await kit.apply(loginSecret('login', front, 'wrong'));
+    await start('mended', { images: [image], secret: 'login' });
+    const annotations = await kit.status('deployment/mended', /^Failed 0\/2 nodes/);
+    expect(annotations['ips/message']).toBe(`${image}: unauthorized on 2 nodes`);
+    const { generation, uid } = (await kit.get<KubernetesObject>('deployment', 'mended')).metadata;
+    await kit.apply(loginSecret('login', front, PRIVATE_CREDENTIALS.password));
+    const asked = (await front.requests()).length;
+    expect(asked).toBeLessThanOrEqual(MOST_REQUESTS);
 
-      await kit.status('deployment/mended', /^Warm 2\/2 nodes$/, 90_000);
-      expect(await kit.nodesWith(image)).toEqual(['node-a', 'node-b']);
-      expect((await kit.get<KubernetesObject>('deployment', 'mended')).metadata).toMatchObject({
-        generation,
-        uid,
-      });
-      const sizes = new Map(
-        watch
-          .rows()
-          .filter(([, , task]) => task === annotations['ips/task'])
-          .map(([name, nodes]) => [name, nodes]),
-      );
-      expect([...sizes.values()]).toEqual(['2', '1', '1']);
-      const later = (await front.requests()).slice(asked);
-      const [first = { atMs: 0 }] = later;
-      expect(first.atMs - Date.parse(annotations['ips/last-warmed'] ?? '0')).toBeGreaterThan(0);
-      expect(triesOf(await front.requests())).toBe(2);
-    } finally {
-      watch.stop();
-    }
+    await kit.status('deployment/mended', /^Warm 2\/2 nodes$/, 90_000);
+    expect(await kit.nodesWith(image)).toEqual(['node-a', 'node-b']);
+    const { metadata } = await kit.get<KubernetesObject>('deployment', 'mended');
+    expect(metadata).toMatchObject({ generation, uid });
+    expect(await triesOf('mended')).toEqual(['2', '1', '1']);
   });
 
   test('a registry that is down for a minute is asked as configured, and all is warm once it is back', async () => {
@@ -155,9 +140,11 @@ describe.concurrent('pulls that fail', () => {
     await front.set('pass');
     // By default after 10, 20 and 40 s: the third of them finds it back.
     await kit.status('deployment/down', /^Warm 2\/2 nodes$/, 60_000);
-    const requests = await front.requests();
-    expect(triesOf(requests)).toBe(1);
-    expect(requests.length).toBeLessThanOrEqual(MOST_REQUESTS);
+    const tries = (await triesOf('down')).length;
+    expect(tries).toBeGreaterThan(1);
+    expect(tries).toBeLessThanOrEqual(4);
+    // Of the one that found it; nothing was left over from before.
+    expect((await front.requests()).length).toBeLessThanOrEqual(MOST_REQUESTS);
   });
 
   test('a registry that cuts every connection is tried as configured, and then left alone', async () => {
@@ -168,7 +155,8 @@ describe.concurrent('pulls that fail', () => {
     const { 'ips/message': told } = await kit.status('deployment/reset', /^Failed 0\/2 nodes/, 90_000);
     expect(told).toBe(`${image}: registry unreachable on 2 nodes`);
     const requests = await front.requests();
-    expect(triesOf(requests)).toBe(3);
+    expect(await triesOf('reset')).toEqual(['2', '2', '2']);
+    expect(requests.length).toBeGreaterThanOrEqual(3 * 2);
     expect(requests.length).toBeLessThanOrEqual(3 * MOST_REQUESTS);
     // Nobody waits with a warmer that the kubelet would go on trying.
     const left = await waitFor('twenty seconds without a request', async () => {
@@ -203,14 +191,13 @@ describe.concurrent('pulls that fail', () => {
       const annotations = { 'ips/retry-limit': '2', 'ips/retry-strategy': 'linear' };
       await start(row.name, { images: [image], annotations });
       await message(row.name, /: rate limited on (2 nodes|node-[ab])$/);
-      const requests = await waitFor('a second try', async () => {
-        const now = await front.requests();
-        return triesOf(now) >= 2 && now;
-      });
+      await waitFor('a second try', async () => (await triesOf(row.name)).length >= 2);
+      const requests = (await front.requests()).length;
       await front.set('pass');
-      expect(requests.length).toBeLessThanOrEqual(2 * MOST_REQUESTS);
+      expect(requests).toBeGreaterThan(0);
+      expect(requests).toBeLessThanOrEqual(2 * MOST_REQUESTS);
       await kit.status(`deployment/${row.name}`, /^Warm 2\/2 nodes$/);
-      expect(triesOf(await front.requests())).toBe(3);
+      expect((await triesOf(row.name)).length).toBeLessThanOrEqual(3);
       expect(await eventsAbout(kit, row.name)).toContainEqual(
         expect.objectContaining({ type: 'Warning', message: expect.stringMatching(/: rate limited on /) }),
       );
