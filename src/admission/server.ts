@@ -35,6 +35,7 @@ export async function createAdmissionServer(
     http2: true,
     https: {
       ...{ allowHTTP1: true, cert, key, handshakeTimeout: REQUEST_TIMEOUT_MS },
+      ...{ connectionsCheckingInterval: SWEEP_MS },
       settings: { maxConcurrentStreams: MAX_STREAMS },
     },
     bodyLimit: BODY_LIMIT,
@@ -51,6 +52,9 @@ export async function createAdmissionServer(
     sessions.add(session);
     session.once('close', () => sessions.delete(session));
   });
+  // Of HTTP/1.1; fastify sets them for HTTP/1.1 servers only.
+  const timeouts = { headersTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS };
+  Object.assign(server.server, timeouts);
   const connections = new Set<TLSSocket>();
   server.server.on('secureConnection', (socket: TLSSocket) => {
     connections.add(socket);
@@ -74,7 +78,7 @@ export async function createAdmissionServer(
   server.addHook('onResponse', async ({ raw }) => {
     inFlight.delete(raw);
   });
-  // `requestTimeout` is for HTTP/1.1 only; and who does not take the answer keeps it in our memory.
+  // Those time-outs are not for HTTP/2; and who does not take the answer keeps it in our memory.
   const sweep = setInterval(() => {
     for (const [raw, since] of inFlight) if (Date.now() - since > REQUEST_TIMEOUT_MS) cutOff(raw);
   }, SWEEP_MS).unref();

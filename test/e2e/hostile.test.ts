@@ -129,7 +129,7 @@ function say(pieces: string[], options: { everyMs?: number; end?: boolean; serve
 const drip = (start: string) => [start, ...Array.from({ length: 1000 }, () => 'x')];
 const HEAD = 'POST /mutate HTTP/1.1\r\nHost: ips\r\nContent-Type: application/json\r\n';
 
-describe.concurrent('the webhook port', () => {
+describe('the webhook port', () => {
   test.each([
     { what: 'another content type', status: 415, body: GOOD, type: 'application/xml' },
     { what: 'no JSON', status: 400, body: '{"request": ' },
@@ -169,7 +169,9 @@ describe.concurrent('the webhook port', () => {
     if (status === 200) expect(JSON.parse(answer.body).response).toMatchObject({ uid: 'u1', allowed: true });
     else expect(JSON.parse(answer.body)).toMatchObject({ message: expect.stringMatching(/./) });
   });
+});
 
+describe.concurrent('who keeps the webhook port waiting', () => {
   test('closes connections whose request does not come in: headers, body, nothing at all', async () => {
     const slow = await Promise.all([
       say(drip(`${HEAD}Content-Length: 9999\r\n\r\n`), { everyMs: 200 }),
@@ -225,11 +227,13 @@ describe.concurrent('the webhook port', () => {
       deaf.destroy();
     }
   });
+});
 
+describe('who overruns the webhook port', () => {
   test('has a limit of streams, and bears streams that are reset as fast as they are opened', async () => {
     const client = session();
     await waitFor('the settings', async () => client.remoteSettings?.maxConcurrentStreams === 250);
-    for (let index = 0; index < 5_000 && !client.destroyed && !client.closed; index += 1) {
+    for (let index = 0; index < 3_000 && !client.destroyed && !client.closed; index += 1) {
       const stream = client.request({ ':method': 'POST', ':path': '/mutate' });
       stream.on('error', () => {});
       stream.close(constants.NGHTTP2_CANCEL);
@@ -240,7 +244,7 @@ describe.concurrent('the webhook port', () => {
   });
 
   test('bears many clients that connect and say nothing', async () => {
-    const idle = Array.from({ length: 300 }, () => {
+    const idle = Array.from({ length: 100 }, () => {
       const socket = connectTls({ host: '127.0.0.1', port: ips.webhookPort, rejectUnauthorized: false });
       socket.on('error', () => {});
       return socket;
@@ -252,7 +256,7 @@ describe.concurrent('the webhook port', () => {
 });
 
 test('and all the while every apply was labelled, by the process that was there at first', async () => {
-  expect(await busy.stop()).toBeGreaterThan(5);
+  expect(await busy.stop()).toBeGreaterThan(2);
   expect((await fetch(`${ips.url}/readyz`)).status).toBe(200);
   const failures = (await ips.logLines()).filter((line) => Number(line['level']) >= 50);
   expect(failures).toEqual([]);
