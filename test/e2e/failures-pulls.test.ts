@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
-import { PRIVATE_CREDENTIALS, pushTestImage } from '../cluster/cluster.ts';
+import { imageDigestOn, PRIVATE_CREDENTIALS, pushTestImage } from '../cluster/cluster.ts';
 import { type RegistryFront, type RegistryFronts, startRegistryFronts } from '../cluster/fronts.ts';
 import { waitFor } from '../cluster/run.ts';
 import { type Ips, startIps } from './ips.ts';
@@ -208,4 +208,38 @@ describe.concurrent('pulls that fail', () => {
       );
     },
   );
+
+  test('a tag that moved is warmed again at a rollout where its policy is Always, and not where it is IfNotPresent', async () => {
+    // The API server's defaults: Always for latest, IfNotPresent for any other tag.
+    const names = { always: `${unique('moved')}:latest`, kept: `${unique('kept')}:1` };
+    const push = (name: string) => pushTestImage(kit.cluster, name, 1_000_000);
+    const images = { always: await push(names.always), kept: await push(names.kept) };
+    const digests = (image: string) =>
+      Promise.all(['node-a', 'node-b'].map((node) => imageDigestOn(kit.cluster, node, image)));
+    await start('always', { images: [images.always] });
+    await start('kept', { images: [images.kept] });
+    const { 'ips/task': first } = await kit.status('deployment/always', /^Warm 2\/2 nodes$/);
+    const { 'ips/task': only } = await kit.status('deployment/kept', /^Warm 2\/2 nodes$/);
+    const before = { always: await digests(images.always), kept: await digests(images.kept) };
+    expect(before.kept[0]).toMatch(/^sha256:/);
+
+    await push(names.always);
+    await push(names.kept);
+    await kit.kubectl(['rollout', 'restart', 'deployment/kept']);
+    await kit.kubectl(['rollout', 'restart', 'deployment/always']);
+    const [moved] = await waitFor('both nodes to have the new image', async () => {
+      const now = await digests(images.always);
+      return now[0] !== before.always[0] && now[0] === now[1] && now;
+    });
+    expect(moved).toMatch(/^sha256:/);
+    await waitFor('the Deployment to be warm by another task', async () => {
+      const annotations = await kit.status('deployment/always', /^Warm 2\/2 nodes$/);
+      return annotations['ips/task'] !== first;
+    });
+    // What came before it in the queue had its turn.
+    expect(await digests(images.kept)).toEqual(before.kept);
+    const task = (await kit.tasks()).find((each) => each.metadata.name === only);
+    expect(task?.status).toMatchObject({ phase: 'Warm', round: 1, batch: 1 });
+    expect(await warmersOf('kept')).toBe(2);
+  });
 });
