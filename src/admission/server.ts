@@ -1,4 +1,9 @@
-import type { ServerHttp2Session } from 'node:http2';
+import {
+  constants,
+  type Http2ServerRequest,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import fastify, { type FastifyInstance } from 'fastify';
@@ -12,6 +17,11 @@ const REQUEST_TIMEOUT_MS = 5_000;
 /** Node's default of 64 KB for a connection makes many requests in flight wait for each other. */
 const HTTP2_WINDOW = 4 << 20;
 
+/** As Go's servers have it; Node's default is no limit. */
+const MAX_STREAMS = 250;
+/** How often what takes too long is looked for. */
+const SWEEP_MS = 1_000;
+
 /** At the end, what is in flight has this long to be answered, and its answer this long to leave. */
 const LAST_ANSWERS_MS = 2_000;
 const FLUSH_MS = 50;
@@ -23,7 +33,11 @@ export async function createAdmissionServer(
   const { cert, key } = options.certificates.current();
   const server = fastify({
     http2: true,
-    https: { allowHTTP1: true, cert, key },
+    https: {
+      ...{ allowHTTP1: true, cert, key, handshakeTimeout: REQUEST_TIMEOUT_MS },
+      ...{ connectionsCheckingInterval: SWEEP_MS },
+      settings: { maxConcurrentStreams: MAX_STREAMS },
+    },
     bodyLimit: BODY_LIMIT,
     requestTimeout: REQUEST_TIMEOUT_MS,
     // A key of that name is odd, but an object that has one is still somebody's object.
@@ -38,6 +52,9 @@ export async function createAdmissionServer(
     sessions.add(session);
     session.once('close', () => sessions.delete(session));
   });
+  // Of HTTP/1.1; fastify sets them for HTTP/1.1 servers only.
+  const timeouts = { headersTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS };
+  Object.assign(server.server, timeouts);
   const connections = new Set<TLSSocket>();
   server.server.on('secureConnection', (socket: TLSSocket) => {
     connections.add(socket);
@@ -48,18 +65,31 @@ export async function createAdmissionServer(
   server.addHook('preClose', async () => {
     const end = Date.now() + LAST_ANSWERS_MS;
     for (const session of sessions) session.close();
-    while ((inFlight > 0 || sessions.size > 0) && Date.now() < end) await sleep(10);
+    while ((inFlight.size > 0 || sessions.size > 0) && Date.now() < end) await sleep(10);
     await sleep(FLUSH_MS);
+    clearInterval(sweep);
     for (const socket of connections) socket.destroy();
   });
-  let inFlight = 0;
-  server.addHook('onRequest', async () => {
-    inFlight += 1;
+  /** What is being answered, and since when. */
+  const inFlight = new Map<Http2ServerRequest, number>();
+  server.addHook('onRequest', async ({ raw }) => {
+    inFlight.set(raw, Date.now());
   });
-  server.addHook('onResponse', async () => {
-    inFlight -= 1;
+  server.addHook('onResponse', async ({ raw }) => {
+    inFlight.delete(raw);
   });
+  // Those time-outs are not for HTTP/2; and who does not take the answer keeps it in our memory.
+  const sweep = setInterval(() => {
+    for (const [raw, since] of inFlight) if (Date.now() - since > REQUEST_TIMEOUT_MS) cutOff(raw);
+  }, SWEEP_MS).unref();
   options.certificates.onChange((next) => server.server.setSecureContext({ cert: next.cert, key: next.key }));
   await server.register(admissionPlugin, options);
   return server as unknown as FastifyInstance;
+}
+
+/** A request of HTTP/1.1 has no stream of its own. */
+function cutOff(raw: Http2ServerRequest): void {
+  const { stream } = raw as { stream?: ServerHttp2Stream };
+  if (stream) stream.close(constants.NGHTTP2_CANCEL);
+  else raw.socket.destroy();
 }

@@ -139,6 +139,18 @@ export async function imagesOn(cluster: Cluster, node: string): Promise<string[]
     .filter(Boolean);
 }
 
+/** The digest that an image's name stands for in a node's own containerd. */
+export async function imageDigestOn(
+  cluster: Cluster,
+  node: string,
+  image: string,
+): Promise<string | undefined> {
+  const socket = join(cluster.folder, node, 'containerd.sock');
+  const args = ['--address', socket, '--namespace', 'k8s.io', 'images', 'list', `name==${image}`];
+  const listed = await run(...enter(cluster.sandbox, cluster.binaries.path('ctr'), args));
+  return /sha256:[0-9a-f]{64}/.exec(listed)?.[0];
+}
+
 /** The images whose executable has been started so far, as their containers told the collector. */
 export async function executedImages(cluster: Cluster): Promise<string[]> {
   return (await readFile(join(cluster.folder, 'logs/collect.log'), 'utf8')).split('\n').filter(Boolean);

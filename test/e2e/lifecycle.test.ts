@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
+import type { PrewarmTask } from '../../src/domain/prewarm-task.ts';
 import { kubectl, pushTestImage } from '../cluster/cluster.ts';
 import { waitFor } from '../cluster/run.ts';
 import { type Ips, startIps } from './ips.ts';
@@ -137,7 +138,7 @@ test('IPS killed in the middle of a round goes on after its restart, without a s
   expect(task?.status).toMatchObject({ phase: 'Warm', round: 1, batch: 1 });
 });
 
-test('a second workload with the same needs becomes an owner of the same task; with one gone the task stays', async () => {
+test('a second workload with the same needs becomes an owner of the same task; with one gone the task stays, with both it goes', async () => {
   const image = await small('twins');
   for (const name of ['twin-a', 'twin-b']) {
     await kit.apply(
@@ -153,6 +154,10 @@ test('a second workload with the same needs becomes an owner of the same task; w
   expect((await owners())?.sort()).toEqual(['twin-a', 'twin-b']);
   await kit.kubectl(['delete', 'deployment', 'twin-a']);
   await waitFor('the task to lose one owner', async () => (await owners())?.join() === 'twin-b');
+  const left = await kit.get<PrewarmTask>('prewarmtask', task ?? '');
+  expect(left.status).toMatchObject({ phase: 'Warm', round: 1 });
+  await kit.kubectl(['delete', 'deployment', 'twin-b']);
+  await waitFor('the task to go', async () => (await owners()) === undefined);
 });
 
 test('a changed image makes a new task, and the old one goes', async () => {
