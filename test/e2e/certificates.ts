@@ -93,10 +93,11 @@ export async function whileAppliesFlow(
     while (!over) {
       history.push({ at: performance.now(), trusted: await bundles(cluster) });
       while (history[1] && history[1].at <= performance.now() - LAG_MS) history.shift();
-      for (const bundle of history[0]?.trusted ?? []) {
-        const answers = await Promise.allSettled(replicas.map((ips) => shown(cluster, ips, bundle)));
-        for (const answer of answers) if (answer.status === 'rejected') refused.push(String(answer.reason));
-      }
+      const pairs = (history[0]?.trusted ?? []).flatMap((bundle) => replicas.map((ips) => ({ ips, bundle })));
+      const answers = await Promise.allSettled(pairs.map(({ ips, bundle }) => shown(cluster, ips, bundle)));
+      refused.push(
+        ...answers.flatMap((answer) => (answer.status === 'rejected' ? String(answer.reason) : [])),
+      );
     }
   };
   const streams = Promise.all([flow(), newConnections()]);
