@@ -4,7 +4,7 @@ import { join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseAllDocuments } from 'yaml';
 import { type Cluster, kubectl } from '../cluster/cluster.ts';
-import { run } from '../cluster/run.ts';
+import { run, waitFor } from '../cluster/run.ts';
 import { type Metric, readMetric, settings } from './ips.ts';
 
 export const DEPLOY = join(import.meta.dirname, '../../deploy');
@@ -118,7 +118,11 @@ async function applyDefinitions(cluster: Cluster, module: string, files: RegExp)
     // Their labels are templates of a Helm chart.
     definition.metadata = { name: definition.metadata.name };
     await kubectl(cluster, ['apply', '--server-side', '-f', '-'], JSON.stringify(definition));
-    await kubectl(cluster, ['wait', '--for=condition=Established', `crd/${definition.metadata.name}`]);
+    const { name } = definition.metadata;
+    // `kubectl wait` gives up at once where the definition has no conditions yet.
+    await waitFor(`${name} to be established`, () =>
+      kubectl(cluster, ['wait', '--for=condition=Established', `crd/${name}`]),
+    );
   }
 }
 
