@@ -113,8 +113,8 @@ export async function defineOthersResources(cluster: Cluster): Promise<void> {
 async function applyDefinitions(cluster: Cluster, module: string, files: RegExp): Promise<void> {
   const { Dir } = JSON.parse(await run('go', ['mod', 'download', '-json', module])) as { Dir: string };
   const names = await readdir(Dir, { recursive: true });
-  for (const name of names.filter((each) => files.test(each))) {
-    const definition = parseAllDocuments(await readFile(join(Dir, name), 'utf8'))[0]?.toJS();
+  for (const file of names.filter((each) => files.test(each))) {
+    const definition = parseAllDocuments(await readFile(join(Dir, file), 'utf8'))[0]?.toJS();
     // Their labels are templates of a Helm chart.
     definition.metadata = { name: definition.metadata.name };
     await kubectl(cluster, ['apply', '--server-side', '-f', '-'], JSON.stringify(definition));

@@ -38,12 +38,10 @@ export async function installIps(cluster: Cluster): Promise<void> {
     await kubectl(cluster, ['apply', '-f', join(BASE, `${file}.yaml`)]);
   }
   await kubectl(cluster, ['apply', '-f', '-'], JSON.stringify(settings(cluster)));
-  await kubectl(cluster, [
-    'wait',
-    '--for=condition=Established',
-    'crd/prewarmtasks.ips.dev',
-    '--timeout=30s',
-  ]);
+  // `kubectl wait` gives up at once where the definition has no conditions yet.
+  await waitFor('the custom resource to be established', () =>
+    kubectl(cluster, ['wait', '--for=condition=Established', 'crd/prewarmtasks.ips.dev']),
+  );
 }
 
 function workerImages({ registry }: Cluster): Record<string, string> {
