@@ -26,7 +26,10 @@ export function findComponent(cluster: Cluster, program: string, argument = ''):
   const { pid, command } = only;
   return {
     freeze: () => process.kill(pid, 'SIGSTOP'),
-    thaw: () => process.kill(pid, 'SIGCONT'),
+    thaw() {
+      // The nsenter above it stops with it, and would never see it end.
+      for (const each of [parentOf(pid), pid]) process.kill(each, 'SIGCONT');
+    },
     async kill() {
       process.kill(pid, 'SIGKILL');
       await waitFor(`${program} to end`, async () => commandOf(pid).length === 0, { timeoutMs: 10_000 });
@@ -65,6 +68,10 @@ function namespaceOf(pid: number): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+function parentOf(pid: number): number {
+  return Number(/^PPid:\s*(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
 }
 
 function commandOf(pid: number): string[] {
