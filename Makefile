@@ -12,7 +12,7 @@ export IPS_TEST_KUBECONFIG := $(KUBECONFIG)
 endif
 unexport KUBECONFIG
 
-.PHONY: help setup setup-cluster demo test test-unit test-e2e lint format bench-batch cluster-up cluster-down undeploy presubmit
+.PHONY: help setup setup-cluster demo test test-unit test-e2e lint format bench-batch cluster-up cluster-down rules undeploy presubmit
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +37,8 @@ test: setup ## Run all tests; ends with "N passed, N failed, N skipped"
 test-unit: setup ## Run the tests that need no other process
 	@node test/run.ts unit
 
-test-e2e: setup ## Run the tests on a real cluster
-	@node test/run.ts e2e
+test-e2e: setup ## Run the tests on a real cluster; FILES="test/e2e/images.test.ts …" runs only those
+	@node test/run.ts e2e $(FILES)
 
 lint: setup ## Check style, types and which module may import which
 	@node_modules/.bin/biome check .
@@ -56,6 +56,9 @@ cluster-up: setup-cluster ## Start a real cluster that stays, and print its kube
 
 cluster-down: setup ## End that cluster and all it left
 	@node test/cluster/cli.ts down $(CLUSTER)
+
+rules: setup ## Make the PrometheusRule from deploy/components/monitoring/rules.yaml
+	@node scripts/prometheus-rule.ts
 
 undeploy: setup ## Take IPS out of the cluster of KUBECONFIG=file, with all that it wrote on workloads
 	@[ -n '$(IPS_TEST_KUBECONFIG)' ] || { echo 'Say which cluster: make undeploy KUBECONFIG=file' >&2; exit 2; }

@@ -17,7 +17,10 @@ const ROOT = join(import.meta.dirname, '..');
 const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
 const total: Count = { passed: 0, failed: 0, skipped: 0 };
 
-for (const suite of process.argv.slice(2)) {
+/** Arguments with a slash are files, and only their tests run. */
+const files = process.argv.slice(2).filter((each) => each.includes('/'));
+
+for (const suite of process.argv.slice(2).filter((each) => !files.includes(each))) {
   const obstacle = suite === 'e2e' ? await clusterObstacle() : undefined;
   const count = obstacle ? await skipSuite(suite, obstacle) : await runSuite(suite);
   total.passed += count.passed;
@@ -42,6 +45,7 @@ async function runSuite(suite: string): Promise<Count> {
       '--reporter=default',
       '--reporter=json',
       `--outputFile.json=${report}`,
+      ...files,
     ];
     const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'inherit' });
     const [code] = (await once(child, 'exit')) as [number | null];

@@ -81,25 +81,21 @@ export type StartOptions = {
 
 let starts = 0;
 
+/** Gives the file of a kubeconfig that has the rights of IPS's own account. */
+export async function loginAsIps(cluster: Cluster, name: string): Promise<string> {
+  const args = ['create', 'token', 'ips', '--namespace', 'ips-system', '--duration', '24h'];
+  const token = (await kubectl(cluster, args)).trim();
+  const file = join(cluster.folder, `${name}.kubeconfig`);
+  const text = kubeconfig(cluster.server, join(cluster.folder, 'pki/ca.crt'), { token });
+  await writeFile(file, text, { mode: 0o600 });
+  return file;
+}
+
 /** Starts IPS and waits until it says that it is ready. */
 export async function startIps(cluster: Cluster, options: StartOptions = {}): Promise<Ips> {
-  const token = await kubectl(cluster, [
-    'create',
-    'token',
-    'ips',
-    '--namespace',
-    'ips-system',
-    '--duration',
-    '24h',
-  ]);
   starts += 1;
-  const login = join(cluster.folder, `ips-${process.pid}-${starts}.kubeconfig`);
+  const login = await loginAsIps(cluster, `ips-${process.pid}-${starts}`);
   const logFile = join(cluster.folder, 'logs', `ips-${process.pid}-${starts}.log`);
-  await writeFile(
-    login,
-    kubeconfig(cluster.server, join(cluster.folder, 'pki/ca.crt'), { token: token.trim() }),
-    { mode: 0o600 },
-  );
   const child = spawn(process.execPath, [join(ROOT, 'src/main.ts')], {
     env: {
       PATH: process.env['PATH'],

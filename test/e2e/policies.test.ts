@@ -1,9 +1,17 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createAuthority } from '../../src/certs/authority.ts';
 import { PREWARM } from '../../src/domain/annotations.ts';
+import type { JsonPatchOperation } from '../../src/domain/json-patch.ts';
 import type { PullStrategy } from '../../src/domain/node-strategy.ts';
 import type { OpenBatch, PrewarmTask } from '../../src/domain/prewarm-task.ts';
 import { warmerJob } from '../../src/domain/warmer-job.ts';
+import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
+import { loadKubeConfig } from '../../src/kube/config.ts';
+import { RESOURCES } from '../../src/kube/resources.ts';
 import { kubectl } from '../cluster/cluster.ts';
+import { DEPLOY } from './installed.ts';
+import { loginAsIps } from './ips.ts';
 import { createKit, deployment, type Kit, STRATEGIES, unique } from './kit.ts';
 
 /** What somebody could do who stole the token of IPS's own account: less than its role says. */
@@ -159,5 +167,44 @@ describe('the account of IPS may change', () => {
     ['no finalizer', { metadata: { finalizers: ['ips.dev/stay'] } }, /no owner and no finalizer/],
   ])('%s', async (_, value, message) => {
     await expect(web(value)).rejects.toThrow(message);
+  });
+});
+
+describe('the account of IPS may change in its webhook configuration', () => {
+  const WEBHOOK = '/webhooks/0';
+  let client: KubeClient;
+
+  beforeAll(async () => {
+    await kubectl(kit.cluster, ['apply', '-f', join(DEPLOY, 'base/webhook.yaml')]);
+    client = createKubeClient(loadKubeConfig(await loginAsIps(kit.cluster, 'policies')), {
+      userAgent: 'test',
+    });
+  });
+
+  afterAll(async () => {
+    await kubectl(kit.cluster, ['delete', 'mutatingwebhookconfiguration', 'ips']);
+  });
+
+  const patch = (...operations: JsonPatchOperation[]) =>
+    client.jsonPatch(RESOURCES.webhookConfigurations, undefined, 'ips', operations);
+
+  test('caBundle', async () => {
+    const authority = await createAuthority({ commonName: 'CA', now: new Date(), validityDays: 1 });
+    const value = Buffer.from(authority.cert).toString('base64');
+    const patched = await patch({ op: 'add', path: `${WEBHOOK}/clientConfig/caBundle`, value });
+    expect(patched).toMatchObject({ webhooks: [{ clientConfig: { caBundle: value } }, {}] });
+  });
+
+  test.each<[string, JsonPatchOperation]>([
+    ['not whether it may block', { op: 'add', path: `${WEBHOOK}/failurePolicy`, value: 'Fail' }],
+    ['not how long it may block', { op: 'add', path: `${WEBHOOK}/timeoutSeconds`, value: 30 }],
+    ['not who is called', { op: 'add', path: `${WEBHOOK}/clientConfig/service/path`, value: '/x' }],
+    ['not what it is called for', { op: 'add', path: `${WEBHOOK}/rules/0/resources`, value: ['secrets'] }],
+    ['not in which namespaces', { op: 'add', path: `${WEBHOOK}/namespaceSelector`, value: {} }],
+    ['not under which conditions', { op: 'add', path: `${WEBHOOK}/matchConditions`, value: [] }],
+    ['not which webhooks there are', { op: 'remove', path: WEBHOOK }],
+    ['not what is written on it', { op: 'add', path: '/metadata/labels', value: { a: 'b' } }],
+  ])('%s', async (_, operation) => {
+    await expect(patch(operation)).rejects.toThrow(/nothing but caBundle/);
   });
 });
