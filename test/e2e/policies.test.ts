@@ -116,6 +116,21 @@ describe('the account of IPS may make', () => {
       (pod) => (pod.containers[0].securityContext['capabilities'] = { drop: ['ALL'], add: ['SYS_ADMIN'] }),
       /no privileges/,
     ],
+    [
+      'no image in the place of the worker',
+      (pod) => (pod.containers[0]['volumeMounts'] = [{ name: 'image-0', mountPath: '/' }]),
+      /under \/images/,
+    ],
+    [
+      'no other priority',
+      (pod) => (pod['priorityClassName'] = 'system-node-critical'),
+      /priority of warmers/,
+    ],
+    [
+      'not as root by its container',
+      (pod) => Object.assign(pod.containers[0].securityContext, { runAsNonRoot: false, runAsUser: 0 }),
+      /no privileges/,
+    ],
     ['not as root', (pod) => (pod.securityContext['runAsNonRoot'] = false), /no privileges/],
     [
       'nothing when it starts',
