@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { createAdmissionServer } from './admission/server.ts';
@@ -12,6 +13,9 @@ import { loadKubeConfig } from './kube/config.ts';
 import { createMetrics } from './metrics/metrics.ts';
 
 export type App = { stop(): Promise<void> };
+
+/** A slow API server must not keep admission from an orderly end: what loops leave undone is done by the next replica. */
+const LOOPS_MS = 10_000;
 
 /**
  * Wires everything and starts it. Returns when the ports are open, that of admission once there is a certificate; the
@@ -77,7 +81,7 @@ export async function startApp(
     async stop() {
       certificates.close();
       // Admission goes last but one: what is in flight is answered while the loops wind up.
-      await controller.stop();
+      await Promise.race([controller.stop(), sleep(LOOPS_MS, undefined, { ref: false })]);
       await Promise.all([admission.close(), api.close()]);
     },
   };

@@ -228,6 +228,19 @@ describe('at the end, the admission server', () => {
     expect(new Set(statuses.filter((status) => status !== undefined))).toEqual(new Set([200]));
   });
 
+  it('does not wait for one that left in the middle of a request of HTTP/1.1', async () => {
+    const { server, port, ca } = await start();
+    const socket = connectTls({ port, host: 'localhost', ca, ALPNProtocols: ['http/1.1'] });
+    await new Promise((resolve) => socket.once('secureConnect', resolve));
+    socket.write(
+      'POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
+    );
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    socket.destroy();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(await secondsOf(server.close())).toBeLessThan(1);
+  });
+
   it('does not wait for an asker that has gone away', async () => {
     const { server, port, ca } = await start();
     const session = openSession(port, ca);

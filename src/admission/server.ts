@@ -72,11 +72,10 @@ export async function createAdmissionServer(
   });
   /** What is being answered, and since when. */
   const inFlight = new Map<Http2ServerRequest, number>();
-  server.addHook('onRequest', async ({ raw }) => {
+  server.addHook('onRequest', async ({ raw }, reply) => {
     inFlight.set(raw, Date.now());
-  });
-  server.addHook('onResponse', async ({ raw }) => {
-    inFlight.delete(raw);
+    // Not onResponse: there is none where a client of HTTP/1.1 leaves in the middle of its request.
+    reply.raw.once('close', () => inFlight.delete(raw));
   });
   // Those time-outs are not for HTTP/2; and who does not take the answer keeps it in our memory.
   const sweep = setInterval(() => {

@@ -28,6 +28,7 @@ export type BatchWatch = {
   refuse(jobName: string, message: string | undefined): void;
 };
 
+const MAX_REFUSED = 1_000;
 /** Pods are made within seconds: only then is it worth asking why there are none. */
 const LOOK_FOR_REFUSAL_MS = 10_000;
 
@@ -112,6 +113,8 @@ export function createBatchWatch(options: {
     refuse(jobName, message) {
       if (message === undefined) refused.delete(jobName);
       else refused.set(jobName, message);
+      // Of tasks that went meanwhile. What is forgotten too much is noted again at the next try, seconds later.
+      if (refused.size > MAX_REFUSED) refused.clear();
     },
     nodesWinding(task) {
       const open = new Set(task.status?.batches?.map((batch) => batch.jobName));

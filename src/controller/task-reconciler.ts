@@ -48,6 +48,8 @@ const PROGRESS_EVERY_MS = 10_000;
 const LOOK_AGAIN_MS = 1_000;
 /** A time-out is noticed at most this late. */
 const OPEN_BATCH_MS = 5_000;
+/** A task without an owner goes at most this late. */
+const EXPIRY_CHECK_MS = 60_000;
 
 /** Moves each task towards warm: rounds, batches, Jobs, and the record of what came of them. */
 export function createTaskReconciler(options: TaskReconcilerOptions): (key: string) => Promise<Again> {
@@ -84,7 +86,11 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const winding = options.batchWatch.nodesWinding(task);
     const free = progress.cold.filter((node) => !winding.has(node.metadata.name ?? ''));
     await cutBatch(key, task, { ...progress, cold: free }, nowMs);
-    const again = await record(key, task, progress, nowMs);
+    const again = await record(key, task, progress, nowMs).catch(async (error: unknown) => {
+      // Where somebody's policy refuses our status, others must not wait for a slot that nothing comes of.
+      if (!isConflict(error) && !task.status?.batches?.length) await giveUp(key);
+      throw error;
+    });
     countActive(key, progress.status.phase === 'Warming');
     const current = tasks.get(key) ?? task;
     const open = current.status?.batches ?? [];
@@ -136,6 +142,8 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
 
   async function cancel(key: string, task: PrewarmTask): Promise<Again> {
     for (const batch of task.status?.batches ?? []) await removeJob(task, batch.jobName);
+    for (const { metadata } of options.batchWatch.jobsOf(task))
+      if (!metadata.deletionTimestamp) await removeJob(task, metadata.name ?? '', metadata.uid);
     countActive(key, false);
     await giveUp(key);
     const nowMs = options.now().getTime();
@@ -156,6 +164,8 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const { cold, running, width, atMost, status } = progress;
     const batches = status.batches ?? [];
     const wanted = Math.min(batchSize(width, { cold: cold.length, running, batches, nowMs }), atMost);
+    // Who does not ask has no place in the queue: it would be kept free for nothing.
+    if (wanted <= 0 && batches.length === 0) await claims.release(key);
     const turn = wanted > 0 && (await claims.claim(key, rankOf(task)));
     const count = await tokens.claim(key, running, turn ? wanted : 0);
     if (count === 0) return;
@@ -290,10 +300,11 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     if (looking) return { afterMs: LOOK_AGAIN_MS };
     if (task.status?.batches?.length) return { afterMs: OPEN_BATCH_MS };
     const retryMs = Date.parse(task.status?.retryAt ?? '') - nowMs;
-    if (retryMs >= 0) return { afterMs: retryMs + 1 };
-    return task.status?.finishedAt && !task.metadata.ownerReferences?.length
-      ? { afterMs: 60_000 }
-      : undefined;
+    const expires = task.status?.finishedAt && !task.metadata.ownerReferences?.length;
+    return soonest(
+      retryMs >= 0 ? { afterMs: retryMs + 1 } : undefined,
+      expires ? { afterMs: EXPIRY_CHECK_MS } : undefined,
+    );
   }
 }
 

@@ -453,6 +453,35 @@ describe('an image that no node can pull', () => {
     expect(sim.cut()).toMatchObject({ nodes: ['n2'] });
   });
 
+  it('does not hold up the others for longer than a minute where the node that asks hangs', () => {
+    const sim = simulateTask({ images: [APP], nodes: ['n1', 'n2'] });
+    sim.warmUp(hopeless(APP));
+    sim.pass(30);
+    sim.cut();
+    sim.pass(59);
+    expect(sim.look()).toMatchObject({ atMost: 0 });
+    sim.pass(1);
+    expect(sim.cut()).toMatchObject({ nodes: ['n2'] });
+  });
+
+  it('does not put off the end of the task, by which one without an owner expires', () => {
+    const sim = simulateTask({ images: [APP], nodes: ['n1'] });
+    sim.pass(5);
+    sim.warmUp(hopeless(APP));
+    const ended = sim.status().finishedAt;
+    for (const seconds of [30, 60, 120, 300]) {
+      sim.pass(seconds);
+      sim.warmUp(hopeless(APP));
+      expect(sim.status()).toMatchObject({ phase: 'Failed', finishedAt: ended });
+    }
+    sim.pass(600);
+    sim.warmUp();
+    expect(sim.status()).toMatchObject({
+      phase: 'Warm',
+      finishedAt: timeAfter(5 + 30 + 60 + 120 + 300 + 600),
+    });
+  });
+
   it('does not keep the other images from a node that joins, nor put off its own next try', () => {
     const sim = simulateTask({ images: [APP, BASE], nodes: ['n1'] });
     sim.warmUp(hopeless(BASE));

@@ -90,15 +90,19 @@ export function taskProgress(input: ProgressInput): Progress {
   const next = status.phase === 'Warming' ? width : widthOfNewRound(input.task, width);
   return {
     ...{ status: withoutEmpty(status), cold: states.cold, closed, running: states.running },
-    ...{ left, leftOut, width: next, atMost: probeLimit(status) },
+    ...{ left, leftOut, width: next, atMost: probeLimit(status, input.nowMs) },
   };
 }
 
+/** A registry says within seconds that it has no such image; after this the node is slow, or has much to pull. */
+const PROBE_MS = 60_000;
+
 /** One node asks whether it was mended; the others follow when it has its answer. */
-function probeLimit(status: PrewarmTaskStatus): number {
+function probeLimit(status: PrewarmTaskStatus, nowMs: number): number {
   if (!status.waits || status.failedImages?.length) return Number.POSITIVE_INFINITY;
   if (status.phase !== 'Warming') return 1;
-  return status.batch === 1 && status.batches?.length ? 0 : Number.POSITIVE_INFINITY;
+  const [probe] = status.batch === 1 ? (status.batches ?? []) : [];
+  return probe && nowMs - Date.parse(probe.startedAt) < PROBE_MS ? 0 : Number.POSITIVE_INFINITY;
 }
 
 /**
@@ -303,7 +307,15 @@ function openRound(status: PrewarmTaskStatus, nowMs: number): void {
   status.round = (status.round ?? 0) + 1;
   status.batch = 0;
   status.startedAt = timestamp(nowMs);
-  delete status.finishedAt;
+  if (!hasFailed(status)) delete status.finishedAt;
+}
+
+/**
+ * It ended once, and was never warm since. Its end stays the first one, however often it is tried again: a task made by
+ * hand would else never outlive its TTL.
+ */
+function hasFailed({ coldSince, finishedAt }: PrewarmTaskStatus): boolean {
+  return coldSince !== undefined && finishedAt !== undefined && coldSince <= finishedAt;
 }
 
 /** Nothing is running and nothing is left to start: the try is over, and perhaps the round. */
@@ -351,7 +363,8 @@ function forgetFailures(input: ProgressInput, status: PrewarmTaskStatus): void {
 
 /** The end of a round is when its work ended, not when a node that waited for its turn went away. */
 function finish(status: PrewarmTaskStatus, phase: TaskPhase, nowMs: number): void {
-  const worked = status.phase === 'Warming' || !status.finishedAt;
+  const worked =
+    (status.phase === 'Warming' && (phase === 'Warm' || !hasFailed(status))) || !status.finishedAt;
   if (status.phase !== phase && phase !== 'Pending' && worked) status.finishedAt = timestamp(nowMs);
   status.phase = phase;
 }

@@ -89,8 +89,10 @@ export function createKubeClient(config: KubeConfig, options: KubeClientOptions)
   const server = config.getCurrentCluster()?.server ?? '';
   /** When the first request was sent that got no answer. */
   let awaySinceMs: number | undefined;
+  let answeredMs = Number.NEGATIVE_INFINITY;
 
   function noteAnswer(): void {
+    answeredMs = performance.now();
     if (awaySinceMs === undefined) return;
     const awayMs = performance.now() - awaySinceMs;
     awaySinceMs = undefined;
@@ -123,8 +125,9 @@ export function createKubeClient(config: KubeConfig, options: KubeClientOptions)
       ...(body ? { body: JSON.stringify(body.value) } : {}),
       ...(dispatcher ? { dispatcher } : {}),
     }).catch((error: unknown) => {
-      // Not what the caller gave up itself.
-      if (!(error instanceof DOMException && error.name === 'AbortError')) awaySinceMs ??= sentMs;
+      // Not what the caller gave up itself, nor one request that failed while others were answered.
+      const ownWish = error instanceof DOMException && error.name === 'AbortError';
+      if (!ownWish && sentMs > answeredMs) awaySinceMs ??= sentMs;
       throw unreachable(error);
     });
     noteAnswer();
