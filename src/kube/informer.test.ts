@@ -1,0 +1,69 @@
+import { once } from 'node:events';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { KubeConfig } from '@kubernetes/client-node';
+import { expect, it, onTestFinished } from 'vitest';
+import type { KubernetesObject } from '../domain/kubernetes.ts';
+import { createKubeClient } from './client.ts';
+import { createInformer } from './informer.ts';
+import { RESOURCES } from './resources.ts';
+
+/** An API server of one resource; `watches` tells, one after the other, what becomes of each watch. */
+async function serve(watches: ((response: ServerResponse) => void)[]) {
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    const { searchParams } = new URL(request.url ?? '', 'http://server');
+    asked.push(searchParams.has('watch') ? `watch ${searchParams.get('resourceVersion')}` : 'list');
+    response.writeHead(200, { 'content-type': 'application/json' });
+    if (searchParams.has('watch')) watches.shift()?.(response);
+    else response.end(JSON.stringify({ metadata: { resourceVersion: '7' }, items: [node('listed', '7')] }));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const config = new KubeConfig();
+  const { port } = server.address() as AddressInfo;
+  config.loadFromClusterAndUser(
+    { name: 'c', server: `http://127.0.0.1:${port}`, skipTLSVerify: true },
+    { name: 'u', token: 'none' },
+  );
+  return { asked, client: createKubeClient(config, { userAgent: 'test' }) };
+}
+
+const node = (name: string, resourceVersion: string) => ({
+  apiVersion: 'v1',
+  kind: 'Node',
+  metadata: { name, uid: name, resourceVersion },
+});
+const line = (type: string, object: object) => `${JSON.stringify({ type, object })}\n`;
+const EXPIRED = line('ERROR', { kind: 'Status', code: 410, reason: 'Expired', message: 'too old' });
+
+// A reader that was left before the end of the answer can throw from nowhere once the connection breaks.
+it.each([
+  { what: 'the answer ends', after: (response: ServerResponse) => void response.end() },
+  { what: 'the connection breaks', after: (response: ServerResponse) => void response.destroy() },
+])('lists again after a 410 within a watch, where $what, and the process lives', async ({ after }) => {
+  const { asked, client } = await serve([
+    (response) => {
+      response.write(EXPIRED + line('ADDED', node('too-late', '9')));
+      setTimeout(after, 50, response);
+    },
+    (response) => response.write(line('ADDED', node('told', '8'))),
+  ]);
+  const errors: unknown[] = [];
+  const informer = createInformer({
+    client,
+    resource: RESOURCES.nodes,
+    trim: (object: KubernetesObject) => object,
+    onChange: () => {},
+    onError: (error) => errors.push(error),
+  });
+  onTestFinished(() => informer.stop());
+  await informer.start();
+  await expect.poll(() => informer.get('told'), { timeout: 10_000 }).toBeDefined();
+  expect(asked).toEqual(['list', 'watch 7', 'list', 'watch 7']);
+  expect(informer.values().map(({ metadata }) => metadata.name)).toEqual(['listed', 'told']);
+  expect(errors).toEqual([]);
+});
