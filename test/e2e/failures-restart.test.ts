@@ -1,11 +1,11 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { pushTestImage } from '../cluster/cluster.ts';
 import { startKwok } from '../cluster/components.ts';
 import { addFakeNodes } from '../cluster/fake-nodes.ts';
 import { type Ips, startIps } from './ips.ts';
-import { createKit, deployment, type Kit, PREWARM, unique, WEB_NODES } from './kit.ts';
+import { createKit, deployment, type Kit, PREWARM, STRATEGIES, unique, WEB_NODES } from './kit.ts';
 import { type Witness, witness } from './witness.ts';
 
 /** Nodes that kwok plays make long rounds of many batches; the real ones have pulls, and one that fails and is tried again. */
@@ -82,6 +82,8 @@ async function roundsEnd(name: string, unreachable: string): Promise<void> {
 }
 
 test('killed at random moments, IPS ends its rounds after the restart, and no node has the same work twice', async () => {
+  const jobs = kit.watch('jobs', 'INIT:.spec.template.spec.initContainers[*].name');
+  onTestFinished(jobs.stop);
   const unreachable = await startRounds('killed');
   let inTheMiddle = 0;
   for (let kills = 0; kills < 8; kills += 1) {
@@ -89,11 +91,14 @@ test('killed at random moments, IPS ends its rounds after the restart, and no no
     await sleep(moment(3000));
     await ips.kill();
     if (await isWarming('killed')) inTheMiddle += 1;
-    ips = await startIps(kit.cluster, { webhookPort: ips.webhookPort, webhook: false });
+    // What the one before began by one strategy, this one goes on with by the other.
+    const env = { PULL_STRATEGY: STRATEGIES[(kills + 1) % STRATEGIES.length] ?? '' };
+    ips = await startIps(kit.cluster, { webhookPort: ips.webhookPort, webhook: false, env });
   }
   await roundsEnd('killed', unreachable);
   console.error(`• ${inTheMiddle} of 8 kills in the middle of the round, ${seen.jobs()} Jobs`);
   expect(inTheMiddle).toBeGreaterThanOrEqual(4);
+  expect([...new Set(jobs.rows().map(([init]) => init))].sort()).toEqual(['<none>', 'noop']);
   expect(seen.overlaps()).toEqual([]);
 }, 300_000);
 
@@ -118,8 +123,19 @@ test('one that was stopped and goes on beside its successor does no work twice',
   expect(seen.overlaps()).toEqual([]);
 }, 300_000);
 
-test('the witness sees two Jobs that do the same work', async () => {
-  const twin = (name: string) => ({
+test('the witness sees two Jobs that do the same work, by whichever strategy', async () => {
+  const worker = { name: 'warm', image: 'registry.invalid/worker:1' };
+  const byVolume = (image: string) => ({
+    containers: [worker],
+    volumes: [{ name: 'image-0', image: { reference: image } }],
+  });
+  const byContainer = (image: string) => ({
+    containers: [
+      { ...worker, name: 'wake' },
+      { name: 'image-0', image },
+    ],
+  });
+  const job = (name: string, spec: object) => ({
     apiVersion: 'batch/v1',
     kind: 'Job',
     metadata: { name, labels: { 'ips/warmer': 'true', 'ips/task': 'twins' } },
@@ -127,16 +143,25 @@ test('the witness sees two Jobs that do the same work', async () => {
       suspend: true,
       template: {
         metadata: { annotations: { 'ips/nodes': 'node-a,node-b' } },
-        spec: {
-          restartPolicy: 'Never',
-          containers: [{ name: 'c', image: 'registry.invalid/none:1' }],
-          volumes: [{ name: 'v', image: { reference: 'registry.invalid/same:1' } }],
-        },
+        spec: { restartPolicy: 'Never', ...spec },
       },
     },
   });
-  for (const name of ['twin-1', 'twin-2']) await kit.apply(twin(name));
+  const [volumes, containers, mixed] = ['volumes', 'containers', 'mixed'].map(
+    (name) => `registry.invalid/${name}:1`,
+  ) as [string, string, string];
+  // Of different images first: what they share is the worker alone.
+  await kit.apply(job('volume-1', byVolume(volumes)));
+  await kit.apply(job('container-1', byContainer(containers)));
+  await kit.apply(job('mixed-1', byVolume(mixed)));
+  await kit.apply(job('mixed-2', byContainer(mixed)));
+  await kit.apply(job('container-2', byContainer(containers)));
+  await kit.apply(job('volume-2', byVolume(volumes)));
   await expect
     .poll(() => seen.overlaps(), { timeout: 30_000 })
-    .toEqual(['Jobs twin-1 and twin-2 on node-a, node-b']);
+    .toEqual(
+      ['mixed-1 and mixed-2', 'container-1 and container-2', 'volume-1 and volume-2'].map(
+        (names) => `Jobs ${names} on node-a, node-b`,
+      ),
+    );
 });

@@ -5,7 +5,8 @@ import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import type { Kit } from './kit.ts';
 
 type Volume = { image?: { reference?: string } };
-type PodSpec = { nodeName?: string; volumes?: Volume[] };
+type Container = { name: string; image: string };
+type PodSpec = { nodeName?: string; volumes?: Volume[]; containers: Container[] };
 type Seen = KubernetesObject & {
   spec: PodSpec & { template?: { metadata: KubernetesObject['metadata']; spec: PodSpec } };
   status?: { phase?: string; conditions?: { type: string; status: string }[] };
@@ -88,7 +89,12 @@ function nodesOf({ spec }: Seen): string[] {
 
 function sameWork(one: Seen, other: Seen): boolean {
   if (one.metadata.labels?.[TASK_LABEL] !== other.metadata.labels?.[TASK_LABEL]) return false;
-  const images = (seen: Seen) =>
-    ((seen.spec.template?.spec ?? seen.spec).volumes ?? []).flatMap(({ image }) => image?.reference ?? []);
-  return images(one).some((image) => images(other).includes(image));
+  return imagesOf(one).some((image) => imagesOf(other).includes(image));
+}
+
+/** By either strategy: as volumes, or as containers that bear the name of an image. */
+function imagesOf({ spec }: Seen): string[] {
+  const { volumes = [], containers } = spec.template?.spec ?? spec;
+  const started = containers.filter(({ name }) => /^image-\d+$/.test(name));
+  return [...volumes.flatMap(({ image }) => image?.reference ?? []), ...started.map(({ image }) => image)];
 }
