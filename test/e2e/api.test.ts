@@ -220,6 +220,20 @@ describe('tasks, workloads and nodes', () => {
     ]);
   });
 
+  test('a task goes where its node affinity says, and shows it', async () => {
+    const aside = await pushTestImage(kit.cluster, `${unique('affinity')}:1`, 1_000_000);
+    const zone = { key: 'topology.kubernetes.io/zone', operator: 'In', values: ['zone-b'] };
+    const nodeAffinity = { nodeSelectorTerms: [{ matchExpressions: [zone] }] };
+    const where = { images: [{ image: aside }], nodeSelector: { pool: 'web' }, nodeAffinity };
+    const made = await call('operator', 'POST', '/api/v1/tasks', newTask(where));
+    expect([made.status, made.body]).toMatchObject([201, { nodeSelector: { pool: 'web' }, nodeAffinity }]);
+    await waitFor('the task to be warm', async () => {
+      const { status } = (await call('viewer', 'GET', String(made.headers['location']))).body as Task;
+      return status.phase === 'Warm' && status.nodes.eligible === 1;
+    });
+    expect(await kit.nodesWith(aside)).toEqual(['node-b']);
+  });
+
   test('workloads are told with their warmth', async () => {
     const wanted = { annotations: PREWARM, replicas: 0, images: [image], spec: WEB_NODES };
     await kit.apply(deployment('web', wanted));
@@ -299,6 +313,12 @@ describe('tasks, workloads and nodes', () => {
     expect(names(await list(filter))).toEqual(['page-1', 'page-2', 'page-3']);
     expect(names(await list(`image=nginx:1.2&namespace=${kit.namespace}`))).toEqual([]);
     expect(names(await list(`${filter}&status=Warm`))).toEqual([]);
+    expect(names(await list(`${filter}&status=Pending`))).toEqual(['page-1', 'page-2', 'page-3']);
+    // Those of the tests before are not all pending: what comes is.
+    for (const phase of ['Pending', 'Warm']) {
+      const { items } = await list(`namespace=${kit.namespace}&status=${phase}`);
+      expect(new Set(items.map(({ status }) => status.phase))).toEqual(new Set([phase]));
+    }
     const first = await list(`${filter}&limit=2`);
     const second = await list(`${filter}&limit=2&continue=${first.continue}`);
     expect([names(first), names(second), second.continue]).toEqual([
