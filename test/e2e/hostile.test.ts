@@ -106,6 +106,7 @@ function say(pieces: string[], options: { everyMs?: number; end?: boolean; serve
       ...(servername ? { servername } : {}),
     });
     let text = '';
+    let connected = false;
     const rest = [...pieces];
     const timer = setInterval(() => {
       const piece = rest.shift();
@@ -116,12 +117,16 @@ function say(pieces: string[], options: { everyMs?: number; end?: boolean; serve
     socket.on('data', (chunk) => {
       text += chunk.toString();
     });
+    socket.on('secureConnect', () => {
+      connected = true;
+    });
     socket.on('error', () => {});
     socket.on('close', () => {
       clearInterval(timer);
       clearTimeout(late);
       socket.destroy();
-      resolve(text);
+      if (connected) resolve(text);
+      else reject(new Error('nobody took the connection'));
     });
   });
 }
@@ -244,12 +249,16 @@ describe('who overruns the webhook port', () => {
   });
 
   test('bears many clients that connect and say nothing', async () => {
+    let connected = 0;
     const idle = Array.from({ length: 100 }, () => {
       const socket = connectTls({ host: '127.0.0.1', port: ips.webhookPort, rejectUnauthorized: false });
       socket.on('error', () => {});
+      socket.on('secureConnect', () => {
+        connected += 1;
+      });
       return socket;
     });
-    await sleep(500);
+    await waitFor('all of them to be connected', async () => connected === idle.length, { everyMs: 50 });
     expect((await post(GOOD)).status).toBe(200);
     for (const socket of idle) socket.destroy();
   });
