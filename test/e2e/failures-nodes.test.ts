@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { KubernetesNode } from '../../src/domain/kubernetes.ts';
 import type { PrewarmTask } from '../../src/domain/prewarm-task.ts';
+import { parseQuantity } from '../../src/domain/quantity.ts';
 import { kubectl, pushTestImage } from '../cluster/cluster.ts';
 import { waitFor } from '../cluster/run.ts';
 import { type Ips, startIps } from './ips.ts';
@@ -17,7 +18,7 @@ const SPEC = { nodeSelector: { pool: POOL } };
 
 let kit: Kit;
 let ips: Ips;
-let fullNode: Promise<void>;
+let fullNode: Promise<void> | undefined;
 let heart: NodeJS.Timeout;
 /** What each node says of itself, again and again, lest the node controller takes it for dead. */
 const conditions = new Map<string, { ready: string; diskPressure: string }>();
@@ -193,6 +194,7 @@ test('nodes that come back or join are warmed, one that was cordoned and is warm
 });
 
 test('a real kubelet without room for a warmer says so, and its node is warmed once it has room', async () => {
+  expect(fullNode).toBeDefined();
   await fullNode;
 });
 
@@ -211,9 +213,10 @@ async function fillRealNode(): Promise<void> {
   const node = JSON.parse(await kubectl(kit.cluster, ['get', 'node', 'node-b', '-o', 'json'])) as {
     status: { allocatable: { cpu: string } };
   };
+  const processors = parseQuantity(node.status.allocatable.cpu) ?? Number.NaN;
   const image = await pushTestImage(kit.cluster, `${unique('room')}:1`, 1_000_000);
   // All but 5m, less than a warmer asks for.
-  const cpu = `${Number(node.status.allocatable.cpu) * 1000 - 5}m`;
+  const cpu = `${Math.round(processors * 1000) - 5}m`;
   const pause = `${kit.cluster.registry.host}/pause:3.10`;
   const containers = [{ name: 'c', image: pause, resources: { requests: { cpu } } }];
   await kit.apply({
