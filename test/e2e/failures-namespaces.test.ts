@@ -19,9 +19,8 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await ips?.stop();
-  // Nobody comes back to these namespaces: they may go while the next tests run.
   const names = (kits ?? []).map((each) => each.namespace);
-  await kit().kubectl(['delete', 'namespaces', ...names, '--wait=false']);
+  await kit().kubectl(['delete', 'namespaces', ...names, '--timeout=90s']);
 });
 
 function kit(): Kit {
