@@ -8,7 +8,7 @@ import { executedImages, kubectl, pushTestImage } from '../cluster/cluster.ts';
 import { startKwok } from '../cluster/components.ts';
 import { addFakeNodes } from '../cluster/fake-nodes.ts';
 import { run } from '../cluster/run.ts';
-import { startIps } from './ips.ts';
+import { type Ips, startIps } from './ips.ts';
 import { createKit, deployment, type Kit, PREWARM, unique, WEB_NODES } from './kit.ts';
 
 const WORKER = join(import.meta.dirname, '../../worker');
@@ -112,13 +112,14 @@ async function allow(image: string): Promise<void> {
 }
 
 async function withNoop(image: string, work: () => Promise<void>): Promise<void> {
-  await allow(image);
-  const env = { PULL_STRATEGY: 'injected-noop', WORKER_IMAGE_LEGACY: image };
-  const ips = await startIps(kit.cluster, { env });
+  let ips: Ips | undefined;
   try {
+    await allow(image);
+    const env = { PULL_STRATEGY: 'injected-noop', WORKER_IMAGE_LEGACY: image };
+    ips = await startIps(kit.cluster, { env });
     await work();
   } finally {
-    await ips.stop();
+    await ips?.stop();
     await allow(`${kit.cluster.registry.host}/noop:1`);
   }
 }
