@@ -142,10 +142,10 @@ test('after all this nobody writes: a fight would go on', async () => {
   const names = ['threeway', 'serverside', 'undone'];
   const versions = () =>
     Promise.all(names.map(async (name) => (await stored(name)).metadata.resourceVersion));
-  // Longer than the 10 s within which IPS writes once.
+  // Twice the 10 s within which IPS writes once.
   await kit.apply(manifest('threeway'));
   const before = await versions();
-  await sleep(12_000);
+  await sleep(21_000);
   expect(await versions()).toEqual(before);
   for (const name of names) expect(await drift(manifest(name, await imageOf(name)))).toBe('');
 });
