@@ -39,12 +39,12 @@ afterAll(async () => {
 
 const health = () => send(ips.url, { method: 'GET', path: '/healthz' });
 
-function post(lines: string[], options: { token?: boolean } = {}): string {
+function post(lines: string[], options: { token?: boolean; type?: string } = {}): string {
   const authorization = options.token === false ? [] : [`Authorization: Bearer ${token}`];
   const head = [
     'POST /api/v1/tasks HTTP/1.1',
     'Host: ips',
-    'Content-Type: application/json',
+    `Content-Type: ${options.type ?? 'application/json'}`,
     ...authorization,
   ];
   return [...head, ...lines, '', ''].join('\r\n');
@@ -79,6 +79,11 @@ const HOSTILE: { what: string; talk: () => Conversation; told: RegExp; withinSec
     what: 'a path that is no text',
     talk: () => ({ parts: ['GET /api/v1/%E0%A4%A HTTP/1.1\r\nHost: ips\r\nConnection: close\r\n\r\n'] }),
     ...{ told: answer(400), withinSeconds: 5 },
+  },
+  {
+    what: 'another content type',
+    talk: () => ({ parts: [post(['Content-Length: 4', 'Connection: close'], { type: 'text/xml' }), '<a/>'] }),
+    ...{ told: /^HTTP\/1.1 415 [\s\S]*application\/problem\+json/, withinSeconds: 5 },
   },
   {
     what: 'a body of 10 MB',
