@@ -207,7 +207,7 @@ test('schemathesis finds no fault', { timeout: 300_000 }, async () => {
     );
     expect(stdout).toContain('Tested: 6');
     const [, generated, passed] = /(\d+) generated, (\d+) passed/.exec(stdout) ?? [];
-    expect([Number(generated) > 100, passed]).toEqual([true, generated]);
+    expect([Number(generated) > 10, passed]).toEqual([true, generated]);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -96,7 +96,9 @@ export async function startIps(cluster: Cluster, options: StartOptions = {}): Pr
   starts += 1;
   const login = await loginAsIps(cluster, `ips-${process.pid}-${starts}`);
   const logFile = join(cluster.folder, 'logs', `ips-${process.pid}-${starts}.log`);
-  const child = spawn(process.execPath, [join(ROOT, 'src/main.ts')], {
+  // Should this process be killed, IPS must not go on alone.
+  const args = ['--pdeathsig', 'KILL', process.execPath, join(ROOT, 'src/main.ts')];
+  const child = spawn('setpriv', args, {
     env: {
       PATH: process.env['PATH'],
       SERVER_PORT: '0',
@@ -110,10 +112,6 @@ export async function startIps(cluster: Cluster, options: StartOptions = {}): Pr
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  // Should this process die without a word, IPS must not go on alone.
-  const onExit = () => child.kill('SIGKILL');
-  process.once('exit', onExit);
-  child.once('exit', () => process.off('exit', onExit));
   const log = createWriteStream(logFile);
   child.stderr.pipe(log, { end: false });
   child.stdout.pipe(log, { end: false });
