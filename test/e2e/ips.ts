@@ -94,8 +94,10 @@ export async function loginAsIps(cluster: Cluster, name: string): Promise<string
 /** Starts IPS and waits until it says that it is ready. */
 export async function startIps(cluster: Cluster, options: StartOptions = {}): Promise<Ips> {
   starts += 1;
-  const login = await loginAsIps(cluster, `ips-${process.pid}-${starts}`);
-  const logFile = join(cluster.folder, 'logs', `ips-${process.pid}-${starts}.log`);
+  // Before anything is waited for: several may be started at once.
+  const name = `ips-${process.pid}-${starts}`;
+  const login = await loginAsIps(cluster, name);
+  const logFile = join(cluster.folder, 'logs', `${name}.log`);
   // Should this process be killed, IPS must not go on alone.
   const args = ['--pdeathsig', 'KILL', process.execPath, join(ROOT, 'src/main.ts')];
   const child = spawn('setpriv', args, {
