@@ -76,7 +76,11 @@ export function createController(options: ControllerOptions): Controller {
     }
   };
 
-  const watches: { resource: string; synced: () => boolean }[] = [];
+  /** Every informer there is, by what it watches. */
+  const watches: {
+    resource: string;
+    informer: Pick<Informer<KubernetesObject>, 'start' | 'stop' | 'rewatch' | 'hasSynced'>;
+  }[] = [];
   const informer = <T extends { metadata: KubernetesObject['metadata'] }>(
     part: Pick<InformerOptions<T>, 'resource' | 'labelSelector' | 'trim' | 'onChange'>,
   ): Informer<T> => {
@@ -90,7 +94,7 @@ export function createController(options: ControllerOptions): Controller {
       },
       ...part,
     });
-    watches.push({ resource, synced: created.hasSynced });
+    watches.push({ resource, informer: created });
     return created;
   };
 
@@ -147,9 +151,7 @@ export function createController(options: ControllerOptions): Controller {
     resource: RESOURCES.runtimeClasses,
     trim: trimRuntimeClass,
     onChange(name) {
-      for (const task of tasks.values())
-        if (task.spec.runtimeClassName === name)
-          taskQueue.add(`${task.metadata.namespace}/${task.metadata.name}`);
+      for (const task of tasks.values()) if (task.spec.runtimeClassName === name) taskQueue.add(keyOf(task));
     },
   });
 
@@ -200,9 +202,9 @@ export function createController(options: ControllerOptions): Controller {
     }
   }
 
-  const hasSynced = () => watches.every((each) => each.synced());
+  const hasSynced = () => watches.every((each) => each.informer.hasSynced());
   metrics.fleet.source(() => ({
-    watches: watches.map(({ resource, synced }) => ({ resource, synced: synced() })),
+    watches: watches.map((each) => ({ resource: each.resource, synced: each.informer.hasSynced() })),
     fleet: hasSynced() ? fleetOf(wanted(), tasks.values()) : undefined,
   }));
 
@@ -212,7 +214,6 @@ export function createController(options: ControllerOptions): Controller {
     );
   }
 
-  const informers = [workloads.Deployment, workloads.Pod, tasks, jobs, pods, nodes, runtimeClasses];
   let resyncTimer: NodeJS.Timeout | undefined;
   let catchUpTimer: NodeJS.Timeout | undefined;
   let pingTimer: NodeJS.Timeout | undefined;
@@ -229,7 +230,7 @@ export function createController(options: ControllerOptions): Controller {
       // Decisions wait until everything that they rest on has been listed.
       workloadQueue.pause();
       taskQueue.pause();
-      await Promise.all(informers.map((each) => each.start()));
+      await Promise.all(watches.map((each) => each.informer.start()));
       await keepOpenWork();
       batchWatch.lookAfresh(now().getTime());
       workloadQueue.resume();
@@ -250,14 +251,14 @@ export function createController(options: ControllerOptions): Controller {
       clearTimeout(nodesTimer);
       clearTimeout(catchUpTimer);
       clearInterval(pingTimer);
-      for (const each of informers) each.stop();
+      for (const each of watches) each.informer.stop();
       await Promise.all([workloadQueue.stop(), taskQueue.stop()]);
     },
     catchUp(awayMs) {
       if (!resyncTimer || awayMs < LONG_AWAY_MS) return;
       log.info({ seconds: awayMs / 1000 }, 'the API server answers again');
       batchWatch.lookAfresh(now().getTime());
-      for (const each of informers) each.rewatch();
+      for (const each of watches) each.informer.rewatch();
       for (const task of tasks.values()) taskQueue.add(keyOf(task));
       for (const kind of ['Deployment', 'Pod'] satisfies WorkloadKind[])
         for (const workload of workloads[kind].values())
