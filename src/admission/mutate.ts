@@ -1,7 +1,7 @@
 import { OUTPUT, PREWARM, parseSettings } from '../domain/annotations.ts';
 import { type JsonPatchOperation, jsonPointer } from '../domain/json-patch.ts';
 import type { KubernetesObject } from '../domain/kubernetes.ts';
-import { isWorkloadKind, planOf, type Workload, wantsPrewarm, workloadOf } from '../domain/workload.ts';
+import { imagesOf, isWorkloadKind, readWorkload, type Workload, wantsPrewarm } from '../domain/workload.ts';
 
 export type Mutation = {
   result: 'labelled' | 'unlabelled' | 'unchanged';
@@ -18,7 +18,7 @@ const UNCHANGED: Mutation = { result: 'unchanged', patch: [], warnings: [] };
  */
 export function mutateWorkload(kind: string, object: KubernetesObject): Mutation {
   if (!isWorkloadKind(kind)) return UNCHANGED;
-  const workload = workloadOf(kind, object);
+  const workload = readWorkload(kind, object);
   if (wantsPrewarm(workload)) return optIn(workload);
   const patch = optOut(workload);
   const { warnings } = parseSettings(workload.metadata.annotations, workload.template.annotations);
@@ -26,7 +26,7 @@ export function mutateWorkload(kind: string, object: KubernetesObject): Mutation
 }
 
 function optIn(workload: Workload): Mutation {
-  const { warnings, images, settings } = planOf(workload);
+  const { warnings, images, settings } = imagesOf(workload);
   const all = [
     ...warnings,
     ...(images.length === 0 ? ['there is no image to prewarm'] : []),

@@ -188,13 +188,16 @@ describe('what is no review', () => {
     expect(results()).toEqual(status === 404 ? [] : ['invalid']);
   });
 
-  it('an object that no API server would send is an error, never a patch, and is counted', async () => {
+  it('lets through an object that no API server would send, and says what it could not read', async () => {
     const { post, results } = await server();
     const broken = {
       metadata: { annotations: { 'ips/prewarm': 'true' } },
       spec: { template: { spec: { containers: [null] } } },
     };
-    expect((await post('/mutate', review(broken))).status).toBe(500);
-    expect(results()).toEqual(['error']);
+    const { status, body } = await post('/mutate', review(broken));
+    expect(status).toBe(200);
+    expect(body.response).toMatchObject({ uid: 'u1', allowed: true });
+    expect(body.response.warnings).toContain('ips: containers: 1 of 1 cannot be read; ignored');
+    expect(results()).toEqual(['labelled']);
   });
 });

@@ -15,7 +15,12 @@ function workload(name: string, annotations: Record<string, string> = { 'ips/pre
     apiVersion: 'apps/v1',
     kind: 'Deployment',
     metadata: { name, namespace: 'shop', uid: `uid-${name}`, creationTimestamp: MADE, annotations },
-    template: { annotations: {}, spec: { containers: [{ name: 'main', image: 'app:1' }] } },
+    template: {
+      annotations: {},
+      labels: {},
+      warnings: [],
+      spec: { containers: [{ name: 'main', image: 'app:1' }] },
+    },
     finished: false,
   };
 }

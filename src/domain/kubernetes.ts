@@ -49,7 +49,28 @@ export type NodeSelectorTerm = {
 
 export type NodeSelector = { nodeSelectorTerms: NodeSelectorTerm[] };
 
-export type NodeAffinity = { requiredDuringSchedulingIgnoredDuringExecution?: NodeSelector };
+export type PreferredSchedulingTerm = { weight: number; preference: NodeSelectorTerm };
+
+export type NodeAffinity = {
+  requiredDuringSchedulingIgnoredDuringExecution?: NodeSelector;
+  preferredDuringSchedulingIgnoredDuringExecution?: PreferredSchedulingTerm[];
+};
+
+export type LabelSelector = {
+  matchLabels?: Record<string, string>;
+  matchExpressions?: NodeSelectorRequirement[];
+};
+
+export type TopologySpreadConstraint = {
+  maxSkew: number;
+  topologyKey: string;
+  whenUnsatisfiable: string;
+  labelSelector?: LabelSelector;
+  minDomains?: number;
+  nodeAffinityPolicy?: string;
+  nodeTaintsPolicy?: string;
+  matchLabelKeys?: string[];
+};
 
 export type LocalObjectReference = { name?: string };
 
@@ -69,6 +90,8 @@ export type PodSpec = {
   serviceAccountName?: string;
   runtimeClassName?: string;
   os?: { name?: string };
+  hostNetwork?: boolean;
+  topologySpreadConstraints?: TopologySpreadConstraint[];
 };
 
 export type PodTemplate = { metadata?: ObjectMeta; spec?: PodSpec };

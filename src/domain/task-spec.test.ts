@@ -142,7 +142,7 @@ function workload(annotations: Record<string, string> | undefined): Workload {
     apiVersion: 'apps/v1',
     kind: 'Deployment',
     metadata: { name: 'web', uid: 'u1', ...(annotations ? { annotations } : {}) },
-    template: { annotations: {}, spec: {} },
+    template: { annotations: {}, labels: {}, warnings: [], spec: {} },
     finished: false,
   };
 }

@@ -1,17 +1,12 @@
 import { isOptedIn, PREWARM, parseSettings, type Settings } from './annotations.ts';
 import { fingerprint, type PullIdentity, sha256, stableJson } from './fingerprint.ts';
 import { parseImageReference, pullPolicyOf } from './image-reference.ts';
-import type {
-  Container,
-  Deployment,
-  KubernetesObject,
-  ObjectMeta,
-  OwnerReference,
-  Pod,
-  PodSpec,
-} from './kubernetes.ts';
+import type { Container, KubernetesObject, ObjectMeta, OwnerReference, PodSpec } from './kubernetes.ts';
+import { readManagedFields, readMetadata } from './metadata.ts';
 import type { NodeRequirements } from './node-matching.ts';
+import { readPodSpec } from './pod-spec.ts';
 import type { TaskImage } from './prewarm-task.ts';
+import { readStrings, record } from './unchecked.ts';
 
 export type WorkloadKind = 'Deployment' | 'Pod';
 
@@ -22,7 +17,14 @@ export type Workload = {
   apiVersion: string;
   kind: WorkloadKind;
   metadata: ObjectMeta;
-  template: { annotations: Record<string, string>; spec: PodSpec };
+  template: {
+    annotations: Record<string, string>;
+    /** Of the pods; of a workload that is a pod, none. */
+    labels: Record<string, string>;
+    spec: PodSpec;
+    /** What of the spec could not be read. */
+    warnings: string[];
+  };
   /** Of the pod template as stored; pods have none. */
   templateHash?: string;
   /** A pod that ended has nothing left to start. */
@@ -40,7 +42,6 @@ export type PrewarmPlan = {
 };
 
 const BUILT_IN_GROUPS = ['v1', 'apps/v1', 'batch/v1'];
-const NOTHING: PodSpec = {};
 /** As many, and as long, as the schema of PrewarmTask takes. */
 const MAX_IMAGES = 100;
 const MAX_IMAGE_LENGTH = 512;
@@ -57,33 +58,34 @@ export function isControlledByBuiltIn(owners: OwnerReference[] | undefined): boo
   );
 }
 
+/** Of an object of which nothing is known: what cannot be read is left out (pod-spec.ts). */
 export function workloadOf(kind: WorkloadKind, object: KubernetesObject): Workload {
-  const { name, namespace, uid, resourceVersion, creationTimestamp, deletionTimestamp } = object.metadata;
-  const { labels, annotations, ownerReferences, generation } = object.metadata;
-  const metadata = JSON.parse(
-    JSON.stringify({
-      ...{ name, namespace, uid, resourceVersion, creationTimestamp, deletionTimestamp },
-      ...{ labels, annotations, ownerReferences, generation },
-    }),
-  ) as ObjectMeta;
+  const workload = readWorkload(kind, object);
+  const template = kind === 'Pod' ? undefined : templateOf(object);
+  return kind === 'Pod' ? workload : { ...workload, templateHash: sha256(stableJson(template ?? {})) };
+}
+
+/** As `workloadOf`, without the hash, which takes as long as all the rest and serves the fingerprint alone. */
+export function readWorkload(kind: WorkloadKind, object: KubernetesObject): Workload {
+  const metadata = readMetadata(object.metadata);
   const apiVersion = WORKLOAD_API_VERSIONS[kind];
   if (kind === 'Pod') {
-    const { spec, status } = object as Pod;
-    const finished = status?.phase === 'Succeeded' || status?.phase === 'Failed';
-    return {
-      apiVersion,
-      kind,
-      metadata,
-      template: { annotations: {}, spec: unbound(object as Pod, spec) },
-      finished,
-    };
+    const { spec, status } = object as { spec?: unknown; status?: unknown };
+    const read = readPodSpec(spec);
+    if (read.spec.nodeName && !wishedForItsNode(object)) delete read.spec.nodeName;
+    const phase = record(status)?.['phase'];
+    const finished = phase === 'Succeeded' || phase === 'Failed';
+    return { apiVersion, kind, metadata, template: { annotations: {}, labels: {}, ...read }, finished };
   }
-  const template = (object as Deployment).spec?.template;
-  const spec = template?.spec ?? NOTHING;
-  const templateAnnotations = template?.metadata?.annotations ?? {};
-  const templateHash = sha256(stableJson(template ?? {}));
-  const trimmed = { annotations: templateAnnotations, spec: podSpecInUse(spec) };
-  return { apiVersion, kind, metadata, template: trimmed, templateHash, finished: false };
+  const template = templateOf(object);
+  const { annotations = {} } = readMetadata(template?.['metadata']);
+  const labels = readStrings(record(template?.['metadata'])?.['labels']) ?? {};
+  const read = readPodSpec(template?.['spec']);
+  return { apiVersion, kind, metadata, template: { annotations, labels, ...read }, finished: false };
+}
+
+function templateOf(object: KubernetesObject): Record<string, unknown> | undefined {
+  return record(record((object as { spec?: unknown }).spec)?.['template']);
 }
 
 export function wantsPrewarm(workload: Workload): boolean {
@@ -96,11 +98,22 @@ export function carriesLabel(workload: Workload): boolean {
   return workload.metadata.labels?.[PREWARM] === 'true';
 }
 
-/** Derives what has to be where. Whatever is wrong becomes a warning, and the rest goes on. */
+/** The images of a workload and what its user asks for. Whatever is wrong becomes a warning, and the rest goes on. */
+export function imagesOf(workload: Workload): {
+  images: TaskImage[];
+  settings: Settings;
+  warnings: string[];
+} {
+  const { spec, annotations } = workload.template;
+  const { settings, warnings } = parseSettings(workload.metadata.annotations, annotations);
+  warnings.push(...workload.template.warnings);
+  return { images: collectImages(spec, settings, warnings), settings, warnings };
+}
+
+/** Derives what has to be where. */
 export function planOf(workload: Workload): PrewarmPlan {
   const { spec } = workload.template;
-  const { settings, warnings } = parseSettings(workload.metadata.annotations, workload.template.annotations);
-  const images = collectImages(spec, settings, warnings);
+  const { images, settings, warnings } = imagesOf(workload);
   const pull: PullIdentity = {
     imagePullSecrets: (spec.imagePullSecrets ?? [])
       .flatMap((secret) => secret.name ?? [])
@@ -171,40 +184,9 @@ function collectImages(spec: PodSpec, settings: Settings, warnings: string[]): T
  * Where the scheduler put a pod is an answer, not a wish. Binding leaves no trace in `managedFields` (the API server's
  * binding REST handler writes the store directly), whereas a user who sets `spec.nodeName` owns the field.
  */
-function unbound(pod: Pod, spec: PodSpec = NOTHING): PodSpec {
-  const { nodeName, ...rest } = podSpecInUse(spec);
-  const wished = (pod.metadata.managedFields ?? []).some(
-    (entry) => !entry.subresource && ownsNodeName(entry.fieldsV1),
-  );
-  return wished && nodeName ? { nodeName, ...rest } : rest;
-}
-
-function ownsNodeName(fields: Record<string, unknown> | undefined): boolean {
-  const spec = fields?.['f:spec'];
-  return typeof spec === 'object' && spec !== null && 'f:nodeName' in spec;
-}
-
-/** The fields in use: the rest of a pod template is not kept in memory. */
-function podSpecInUse(spec: PodSpec): PodSpec {
-  const {
-    nodeName,
-    nodeSelector,
-    affinity,
-    tolerations,
-    imagePullSecrets,
-    serviceAccountName,
-    runtimeClassName,
-    os,
-  } = spec;
-  const container = ({ name, image, imagePullPolicy }: Container) => ({ name, image, imagePullPolicy });
-  const required = affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
-  return JSON.parse(
-    JSON.stringify({
-      ...{ nodeName, nodeSelector, tolerations, imagePullSecrets, serviceAccountName, runtimeClassName, os },
-      affinity: required && { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: required } },
-      containers: spec.containers?.map(container),
-      initContainers: spec.initContainers?.map(container),
-      volumes: spec.volumes?.filter((volume) => volume.image).map(({ name, image }) => ({ name, image })),
-    }),
-  ) as PodSpec;
+function wishedForItsNode(pod: KubernetesObject): boolean {
+  return readManagedFields(pod.metadata).some(({ subresource, fieldsV1 }) => {
+    const fields = subresource ? undefined : record(fieldsV1?.['f:spec']);
+    return fields !== undefined && Object.hasOwn(fields, 'f:nodeName');
+  });
 }

@@ -1,0 +1,46 @@
+import type { ManagedFieldsEntry, ObjectMeta, OwnerReference } from './kubernetes.ts';
+import { type Fields, picked, put, type Read, readList, readText, record } from './unchecked.ts';
+
+/** Of labels and annotations only IPS's own: the others may be long, and are nobody's matter here. */
+export function readMetadata(value: unknown): ObjectMeta {
+  const fields = record(value) ?? {};
+  const metadata: ObjectMeta = {};
+  for (const name of [
+    'name',
+    'namespace',
+    'uid',
+    'resourceVersion',
+    'creationTimestamp',
+    'deletionTimestamp',
+  ] as const) {
+    put(metadata, name, readText(fields[name]));
+  }
+  for (const name of ['labels', 'annotations'] as const) {
+    put(
+      metadata,
+      name,
+      picked(fields[name], (key) => key.startsWith('ips/')),
+    );
+  }
+  put(metadata, 'ownerReferences', readList(fields['ownerReferences'], '', [], readOwner));
+  if (Number.isSafeInteger(fields['generation'])) metadata.generation = fields['generation'] as number;
+  return metadata;
+}
+
+/** Who wrote which fields, of which only the keys are looked at. */
+export function readManagedFields(metadata: unknown): ManagedFieldsEntry[] {
+  const read: Read<ManagedFieldsEntry> = (fields) => {
+    const entry: ManagedFieldsEntry = {};
+    put(entry, 'subresource', readText(fields['subresource']) || undefined);
+    put(entry, 'fieldsV1', record(fields['fieldsV1']));
+    return entry;
+  };
+  return readList(record(metadata)?.['managedFields'], '', [], read) ?? [];
+}
+
+function readOwner(fields: Fields): OwnerReference | undefined {
+  const { apiVersion, kind, name, uid, controller } = fields;
+  if (typeof apiVersion !== 'string' || typeof kind !== 'string') return undefined;
+  const owner = { apiVersion, kind, name: readText(name) ?? '', uid: readText(uid) ?? '' };
+  return typeof controller === 'boolean' ? { ...owner, controller } : owner;
+}

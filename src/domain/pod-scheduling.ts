@@ -1,0 +1,100 @@
+/** Reads what a pod's spec says of where it may run, and where rather, from a spec that nobody checked. */
+
+import type {
+  LabelSelector,
+  NodeAffinity,
+  NodeSelectorRequirement,
+  NodeSelectorTerm,
+  PreferredSchedulingTerm,
+  Toleration,
+  TopologySpreadConstraint,
+} from './kubernetes.ts';
+import { type Fields, isSet, put, readList, readStrings, readText, readTexts, record } from './unchecked.ts';
+
+export function readNodeSelector(value: unknown, warnings: string[]): Record<string, string> | undefined {
+  if (!isSet(value)) return undefined;
+  const read = readStrings(value);
+  const wrong = Object.keys(record(value) ?? {}).length - Object.keys(read ?? {}).length;
+  if (!read) warnings.push('nodeSelector is not an object; ignored');
+  else if (wrong > 0)
+    warnings.push(`nodeSelector: ${wrong} of its values are not text, or too many; ignored`);
+  return read;
+}
+
+export function readAffinity(value: unknown, warnings: string[]): { nodeAffinity: NodeAffinity } | undefined {
+  const fields = record(record(value)?.['nodeAffinity']);
+  if (!fields) return undefined;
+  const nodeAffinity: NodeAffinity = {};
+  const required = fields['requiredDuringSchedulingIgnoredDuringExecution'];
+  const selector = record(required);
+  if (selector) {
+    const terms = readList(selector['nodeSelectorTerms'], 'nodeSelectorTerms', warnings, readTerm) ?? [];
+    nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution = { nodeSelectorTerms: terms };
+  } else if (isSet(required)) warnings.push('the required node affinity is not an object; ignored');
+  const preferred = fields['preferredDuringSchedulingIgnoredDuringExecution'];
+  const wishes = readList(preferred, 'preferred node affinity', warnings, readPreference);
+  put(nodeAffinity, 'preferredDuringSchedulingIgnoredDuringExecution', wishes);
+  return Object.keys(nodeAffinity).length > 0 ? { nodeAffinity } : undefined;
+}
+
+/** A term of which a part cannot be read is left out as a whole: without that part it would match more nodes. */
+function readTerm(fields: Fields): NodeSelectorTerm | undefined {
+  const term: NodeSelectorTerm = {};
+  for (const name of ['matchExpressions', 'matchFields'] as const) {
+    const problems: string[] = [];
+    put(term, name, readList(fields[name], name, problems, readRequirement));
+    if (problems.length > 0) return undefined;
+  }
+  return term;
+}
+
+function readRequirement(fields: Fields): NodeSelectorRequirement | undefined {
+  const { key = '', operator = '', values } = fields;
+  if (typeof key !== 'string' || typeof operator !== 'string') return undefined;
+  if (!isSet(values)) return { key, operator };
+  const texts = readTexts(values);
+  return texts && { key, operator, values: texts };
+}
+
+function readPreference(fields: Fields): PreferredSchedulingTerm | undefined {
+  const term = record(fields['preference']);
+  const preference = term && readTerm(term);
+  const weight = fields['weight'];
+  return preference && typeof weight === 'number' ? { weight, preference } : undefined;
+}
+
+/** Whole or not at all: without a key, or an effect, it would tolerate more. */
+export function readToleration(fields: Fields): Toleration | undefined {
+  const toleration: Toleration = {};
+  for (const name of ['key', 'operator', 'value', 'effect'] as const) {
+    const value = fields[name];
+    if (typeof value === 'string') toleration[name] = value;
+    else if (isSet(value)) return undefined;
+  }
+  // Which taints it tolerates does not depend on for how long.
+  const seconds = fields['tolerationSeconds'];
+  if (Number.isSafeInteger(seconds)) toleration.tolerationSeconds = seconds as number;
+  return toleration;
+}
+
+export function readSpread(fields: Fields): TopologySpreadConstraint | undefined {
+  const { maxSkew, topologyKey, whenUnsatisfiable } = fields;
+  if (typeof maxSkew !== 'number' || typeof topologyKey !== 'string') return undefined;
+  if (typeof whenUnsatisfiable !== 'string') return undefined;
+  const constraint: TopologySpreadConstraint = { maxSkew, topologyKey, whenUnsatisfiable };
+  if (typeof fields['minDomains'] === 'number') constraint.minDomains = fields['minDomains'];
+  put(constraint, 'nodeAffinityPolicy', readText(fields['nodeAffinityPolicy']));
+  put(constraint, 'nodeTaintsPolicy', readText(fields['nodeTaintsPolicy']));
+  put(constraint, 'matchLabelKeys', readTexts(fields['matchLabelKeys']));
+  put(constraint, 'labelSelector', readLabelSelector(fields['labelSelector']));
+  return constraint;
+}
+
+function readLabelSelector(value: unknown): LabelSelector | undefined {
+  const fields = record(value);
+  if (!fields) return undefined;
+  const selector: LabelSelector = {};
+  put(selector, 'matchLabels', readStrings(fields['matchLabels']));
+  put(selector, 'matchExpressions', readList(fields['matchExpressions'], '', [], readRequirement));
+  return selector;
+}
