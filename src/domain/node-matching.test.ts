@@ -251,6 +251,13 @@ describe('compileNodeMatcher', () => {
       expect(affinityReason([{ matchExpressions: [good, malformed] }], labels)).toMatch(/is malformed$/);
     });
 
+    it('is told before what only this node lacks, since no node could ever fit', () => {
+      const elsewhere = { key: 'disk', operator: 'In', values: ['hdd'] };
+      const malformed = { key: 'metadata.name', operator: 'Exists' };
+      const term = { matchExpressions: [elsewhere], matchFields: [malformed] };
+      expect(affinityReason([term], labels)).toBe('node affinity metadata.name Exists is malformed');
+    });
+
     it('does not spoil another term', () => {
       const malformed = { matchExpressions: [{ key: 'disk', operator: 'Equals', values: ['ssd'] }] };
       const good = { matchExpressions: [{ key: 'disk', operator: 'In', values: ['ssd'] }] };
@@ -559,6 +566,42 @@ describe('compileNodeMatcher', () => {
 
     it('may be taken again once it is uncordoned', () => {
       expect(reasonFor({}, nodeWith({}, { unschedulable: false }))).toBeUndefined();
+    });
+  });
+
+  describe('a pod that carries the name of its node is admitted by the kubelet, not by the scheduler', () => {
+    const requirements: NodeRequirements = { nodeName: 'n1' };
+    it.each<[string, NodeRequirements, KubernetesNode['spec'], string | undefined]>([
+      ['cordons do not count', {}, { unschedulable: true, taints: [CORDONED] }, undefined],
+      ['NoSchedule does not count', {}, { taints: [GPU] }, undefined],
+      [
+        'NoExecute counts',
+        {},
+        { taints: [GPU, { key: 'spot', effect: 'NoExecute' }] },
+        'taint spot:NoExecute is not tolerated',
+      ],
+      [
+        'NoExecute may be tolerated, for however short',
+        { tolerations: [{ key: 'spot', operator: 'Exists', tolerationSeconds: 0 }] },
+        { taints: [{ key: 'spot', effect: 'NoExecute' }] },
+        undefined,
+      ],
+      [
+        'the node selector counts',
+        { nodeSelector: { disk: 'ssd' } },
+        {},
+        'node selector disk=ssd does not match',
+      ],
+      [
+        'node affinity counts',
+        { nodeAffinity: { nodeSelectorTerms: [] } },
+        {},
+        'node affinity has no term that could match a node',
+      ],
+      ['os counts', { os: 'windows' }, {}, 'node runs linux, pod needs windows'],
+    ])('%s', (_, more, spec, expected) => {
+      const node = nodeWith({ 'kubernetes.io/os': 'linux' }, spec);
+      expect(reasonFor({ ...requirements, ...more }, node)).toBe(expected);
     });
   });
 

@@ -1,7 +1,9 @@
 /**
  * Which nodes the pods of a workload may run on: kube-scheduler's node-related predicates (its plugins NodeName,
  * NodeAffinity, NodeUnschedulable and TaintToleration, v1.36), each a small pure function from a node to the
- * reason why it does not fit. Requirements are compiled once and asked about thousands of nodes.
+ * reason why it does not fit. A pod that carries `nodeName` never meets the scheduler: the kubelet of that node
+ * admits it, by fewer rules. Requirements are compiled once and asked about thousands of nodes. `test/oracle`
+ * compares the answers with those of the scheduler's own library.
  */
 
 import type {
@@ -14,6 +16,7 @@ import type {
 } from './kubernetes.ts';
 
 export type NodeRequirements = {
+  /** Where the pod is bound already: then the kubelet's rules hold, not the scheduler's. */
   nodeName?: string;
   nodeSelector?: Record<string, string>;
   /** `requiredDuringSchedulingIgnoredDuringExecution` of the pod's node affinity. */
@@ -31,6 +34,11 @@ type Comparison = 'Gt' | 'Lt';
 const OS_LABEL = 'kubernetes.io/os';
 const UNSCHEDULABLE_TAINT: Taint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' };
 const MAX_QUOTED_VALUES = 3;
+
+/** kube-scheduler, plugin TaintToleration: PreferNoSchedule is only a wish. */
+const SCHEDULER_EFFECTS = ['NoSchedule', 'NoExecute'];
+/** kubelet, pkg/kubelet/lifecycle/predicate.go, `generalFilter`. */
+const KUBELET_EFFECTS = ['NoExecute'];
 
 /** apimachinery, `content.IsLabelKey` and `content.IsLabelValue`. */
 const DNS_LABEL = '[a-z0-9](?:[-a-z0-9]*[a-z0-9])?';
@@ -65,11 +73,12 @@ export function compileNodeMatcher(requirements: NodeRequirements): NodeMatcher 
   if (nodeAffinity) {
     matchers.push(compileNodeAffinity(nodeAffinity));
   }
-  // kube-scheduler, plugin NodeUnschedulable: who tolerates the taint tolerates the field.
-  if (!toleratedByAny(UNSCHEDULABLE_TAINT, tolerations)) {
+  // kube-scheduler, plugin NodeUnschedulable: who tolerates the taint tolerates the field. The kubelet does not ask.
+  if (!nodeName && !toleratedByAny(UNSCHEDULABLE_TAINT, tolerations)) {
     matchers.push((node) => (node.spec?.unschedulable ? 'node is cordoned' : undefined));
   }
-  matchers.push((node) => rejectUntoleratedTaint(node, tolerations));
+  const effects = nodeName ? KUBELET_EFFECTS : SCHEDULER_EFFECTS;
+  matchers.push((node) => rejectUntoleratedTaint(node, tolerations, effects));
   return (node) => firstReason(matchers, node);
 }
 
@@ -112,8 +121,8 @@ function rejectOtherOs(node: KubernetesNode, os: string): string | undefined {
 
 /**
  * Terms are ORed, the requirements of a term ANDed, and an empty term matches nothing (component-helpers,
- * nodeaffinity). A malformed requirement compiles to a matcher that rejects every node. That is what the scheduler
- * makes of it: its term never matches, other terms still may, and the error is told only where none does.
+ * nodeaffinity). A malformed requirement spoils its term: it never matches, whatever the rest of it says. Other terms
+ * still may, and the error is told only where none does.
  */
 function compileNodeAffinity({ nodeSelectorTerms }: NodeSelector): NodeMatcher {
   const terms = (nodeSelectorTerms ?? []).map(compileTerm).filter((matchers) => matchers.length > 0);
@@ -133,21 +142,25 @@ function compileNodeAffinity({ nodeSelectorTerms }: NodeSelector): NodeMatcher {
 }
 
 function compileTerm({ matchExpressions, matchFields }: NodeSelectorTerm): NodeMatcher[] {
-  return [...(matchExpressions ?? []).map(compileExpression), ...(matchFields ?? []).map(compileField)];
+  const expressions = matchExpressions ?? [];
+  const fields = matchFields ?? [];
+  const malformed =
+    expressions.find((each) => !isWellFormed(each)) ?? fields.find((each) => !isWellFormedField(each));
+  if (malformed) {
+    const reason = `node affinity ${requirementText(malformed)} is malformed`;
+    return [() => reason];
+  }
+  return [...expressions.map(compileExpression), ...fields.map(compileField)];
 }
 
-/** apimachinery, `labels.NewRequirement`: an invalid key or value is as malformed as an unknown operator. */
 function compileExpression(requirement: NodeSelectorRequirement): NodeMatcher {
   const { key } = requirement;
   const test = compileTest(requirement);
-  const text = requirementText(requirement);
-  if (test === undefined) {
-    return () => `node affinity ${text} is malformed`;
-  }
-  const reason = `node affinity ${text} does not match`;
-  return (node) => (test(labelOf(node, key)) ? undefined : reason);
+  const reason = `node affinity ${requirementText(requirement)} does not match`;
+  return (node) => (test?.(labelOf(node, key)) ? undefined : reason);
 }
 
+/** apimachinery, `labels.NewRequirement`: an invalid key or value is as malformed as an unknown operator. */
 function compileTest(requirement: NodeSelectorRequirement) {
   const { key, operator } = requirement;
   const values = requirement.values ?? [];
@@ -198,14 +211,11 @@ function compileOperator(operator: string, values: string[]): ((value?: string) 
 /** A node has one field, its name; any other reads as empty (component-helpers, `extractNodeFields`). */
 function compileField(requirement: NodeSelectorRequirement): NodeMatcher {
   const { key, operator, values } = requirement;
-  const text = requirementText(requirement);
-  if (!isWellFormedField(requirement) || !values) {
-    return () => `node affinity ${text} is malformed`;
-  }
-  const reason = `node affinity ${text} does not match`;
+  const value = values?.[0];
+  const reason = `node affinity ${requirementText(requirement)} does not match`;
   return ({ metadata }) => {
     const field = key === 'metadata.name' ? metadata.name : '';
-    return (field === values[0]) === (operator === 'In') ? undefined : reason;
+    return (field === value) === (operator === 'In') ? undefined : reason;
   };
 }
 
@@ -224,11 +234,13 @@ function requirementText({ key, operator, values }: NodeSelectorRequirement): st
   return `${key} ${operator} (${quoted}${more})`;
 }
 
-/** kube-scheduler, plugin TaintToleration: PreferNoSchedule is only a wish. */
-function rejectUntoleratedTaint(node: KubernetesNode, tolerations: Toleration[]): string | undefined {
+function rejectUntoleratedTaint(
+  node: KubernetesNode,
+  tolerations: Toleration[],
+  effects: string[],
+): string | undefined {
   for (const taint of node.spec?.taints ?? []) {
-    const binding = taint.effect === 'NoSchedule' || taint.effect === 'NoExecute';
-    if (binding && !toleratedByAny(taint, tolerations)) {
+    if (effects.includes(taint.effect) && !toleratedByAny(taint, tolerations)) {
       return `taint ${taint.key}${taint.value ? `=${taint.value}` : ''}:${taint.effect} is not tolerated`;
     }
   }

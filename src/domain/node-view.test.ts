@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { KubernetesNode, KubernetesObject } from './kubernetes.ts';
-import { compileNodeMatcher } from './node-matching.ts';
+import { compileNodeMatcher, type NodeRequirements } from './node-matching.ts';
 import type { StrategyOptions } from './node-strategy.ts';
 import { eligibleNodes, nodeChanged, presenceOnNode, trimNode } from './node-view.ts';
 
@@ -271,6 +271,21 @@ describe('eligibleNodes', () => {
       new Map(reason ? [['n', reason]] : []),
     );
     expect(eligibleNodes(nodes, fits, '3', AUTO).leftOut).toEqual(new Map());
+  });
+
+  it.each<[string, NodeRequirements]>([
+    ['is bound to the node', { nodeName: 'n' }],
+    ['tolerates it', { tolerations: [{ key: 'node.kubernetes.io/unschedulable', operator: 'Exists' }] }],
+  ])('warms a cordoned node for who %s', (_, requirements) => {
+    const spec = { ...taint('node.kubernetes.io/unschedulable').spec, unschedulable: true };
+    const { eligible, leftOut } = eligibleNodes(
+      [ready('n', { spec })],
+      compileNodeMatcher(requirements),
+      undefined,
+      AUTO,
+    );
+    expect(eligible.map((node) => node.metadata.name)).toEqual(['n']);
+    expect(leftOut).toEqual(new Map());
   });
 
   it('leaves the list that it is given in its order', () => {

@@ -85,12 +85,17 @@ export function eligibleNodes(
   return { eligible: eligible.slice(0, nodeLimit(maxNodes, eligible.length)), nothingEligible, leftOut };
 }
 
-/** What keeps a node out that would fit otherwise, and may pass; the taints that come of it say it less plainly. */
+/**
+ * What keeps a node out that would fit otherwise, and may pass; the taints that come of it say it less plainly. A
+ * cordon keeps out only those who mind it: not who tolerates it, nor who is bound to the node.
+ */
 function passingProblem(node: KubernetesNode, fits: NodeMatcher): string | undefined {
-  const problem = nodeReadiness(node) ?? (node.spec?.unschedulable ? 'node is cordoned' : undefined);
-  if (!problem) return undefined;
+  const unready = nodeReadiness(node);
+  const unschedulable = node.spec?.unschedulable ?? false;
+  if (!unready && !unschedulable) return undefined;
   const taints = node.spec?.taints?.filter(({ key }) => !key.startsWith(CONDITION_TAINT)) ?? [];
-  return fits({ ...node, spec: { taints } }) ? undefined : problem;
+  if (fits({ ...node, spec: { taints } })) return undefined;
+  return unready ?? fits({ ...node, spec: { taints, unschedulable } });
 }
 
 /** The most frequent reasons first. */
