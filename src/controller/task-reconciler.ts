@@ -5,7 +5,7 @@ import type { Job, KubernetesNode, RuntimeClass } from '../domain/kubernetes.ts'
 import type { NodeMatcher } from '../domain/node-matching.ts';
 import { nodeKey } from '../domain/node-set.ts';
 import { type PullStrategy, pullStrategy, type StrategyOptions } from '../domain/node-strategy.ts';
-import { eligibleNodes, presenceOnNode } from '../domain/node-view.ts';
+import { eligibleNodes, type NodeLimit, presenceOnNode } from '../domain/node-view.ts';
 import {
   DEFAULTS,
   type OpenBatch,
@@ -73,7 +73,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const nowMs = options.now().getTime();
     const { outcomes, looking } = await options.batchWatch.outcomes(task, nowMs);
     const all = options.nodes.values();
-    const nodes = eligibleNodes(all, matcherOf(task), task.spec.maxNodes, options.warmer);
+    const nodes = eligibleNodes(all, { fits: matcherOf(task), strategies: options.warmer, ...limitOf(task) });
     const progress = taskProgress({
       task,
       ...nodes,
@@ -306,6 +306,10 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
       expires ? { afterMs: EXPIRY_CHECK_MS } : undefined,
     );
   }
+}
+
+function limitOf({ spec: { maxNodes } }: PrewarmTask): { limit?: NodeLimit } {
+  return maxNodes ? { limit: { maxNodes, first: (nodes, count) => nodes.slice(0, count) } } : {};
 }
 
 export function rankOf(task: PrewarmTask): { priority: number; sinceMs: number } {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { KubernetesNode, KubernetesObject } from './kubernetes.ts';
-import { compileNodeMatcher, type NodeRequirements } from './node-matching.ts';
+import { compileNodeMatcher, type NodeMatcher, type NodeRequirements } from './node-matching.ts';
 import type { StrategyOptions } from './node-strategy.ts';
-import { eligibleNodes, nodeChanged, presenceOnNode, trimNode } from './node-view.ts';
+import { eligibleNodes, type NodeQuestion, nodeChanged, presenceOnNode, trimNode } from './node-view.ts';
 
 const FULL = {
   apiVersion: 'v1',
@@ -175,6 +175,11 @@ describe('eligibleNodes', () => {
   }
   const AUTO: StrategyOptions = { strategy: 'auto', workerImageLegacy: '' };
   const fitsAll = () => undefined;
+  const asked = (fits: NodeMatcher, maxNodes?: string, room?: NodeMatcher): NodeQuestion => ({
+    ...{ fits, strategies: AUTO },
+    ...(room ? { room } : {}),
+    ...(maxNodes ? { limit: { maxNodes, first: (nodes, count) => nodes.slice(0, count) } } : {}),
+  });
   const many = Array.from({ length: 10 }, (_, index) => ready(`n${index}`));
 
   it.each<{ maxNodes: string | undefined; of: number; names: string[] }>([
@@ -186,14 +191,17 @@ describe('eligibleNodes', () => {
     { maxNodes: '100%', of: 3, names: ['n0', 'n1', 'n2'] },
     { maxNodes: '1%', of: 1, names: ['n0'] },
   ])('of $of nodes, $maxNodes are $names, by name', ({ maxNodes, of, names }) => {
-    const { eligible, nothingEligible } = eligibleNodes(many.slice(0, of).reverse(), fitsAll, maxNodes, AUTO);
+    const { eligible, nothingEligible } = eligibleNodes(
+      many.slice(0, of).reverse(),
+      asked(fitsAll, maxNodes),
+    );
     expect(eligible.map((node) => node.metadata.name)).toEqual(names);
     expect(nothingEligible).toBeUndefined();
   });
 
   it('counts a percentage of the nodes that are eligible, not of all', () => {
     const fits = (node: KubernetesNode) => ((node.metadata.name ?? '') < 'n4' ? undefined : 'too far away');
-    expect(eligibleNodes(many, fits, '50%', AUTO).eligible.map((node) => node.metadata.name)).toEqual([
+    expect(eligibleNodes(many, asked(fits, '50%')).eligible.map((node) => node.metadata.name)).toEqual([
       'n0',
       'n1',
     ]);
@@ -235,7 +243,7 @@ describe('eligibleNodes', () => {
     },
   ])('says why no node is eligible where $what', ({ nodes, why }) => {
     const fits = (node: KubernetesNode) => (node.metadata.name === 'misfit' ? 'it is a misfit' : undefined);
-    expect(eligibleNodes(nodes, fits, '10%', AUTO)).toMatchObject({ eligible: [], nothingEligible: why });
+    expect(eligibleNodes(nodes, asked(fits, '10%'))).toMatchObject({ eligible: [], nothingEligible: why });
   });
 
   const sick = (type: string, status: string) => ({ status: { conditions: [{ type, status }] } });
@@ -267,10 +275,42 @@ describe('eligibleNodes', () => {
   ])('tells of a node left out that $what', ({ node, reason }) => {
     const fits = compileNodeMatcher({});
     const nodes = [...many, node];
-    expect(eligibleNodes(nodes, fits, undefined, AUTO).leftOut).toEqual(
-      new Map(reason ? [['n', reason]] : []),
+    expect(eligibleNodes(nodes, asked(fits)).leftOut).toEqual(new Map(reason ? [['n', reason]] : []));
+    expect(eligibleNodes(nodes, asked(fits, '3')).leftOut, 'others take its place').toEqual(new Map());
+    expect(eligibleNodes(nodes, asked(fits, '11')).leftOut.get('n'), 'a limit that is not reached').toBe(
+      reason,
     );
-    expect(eligibleNodes(nodes, fits, '3', AUTO).leftOut).toEqual(new Map());
+  });
+
+  it('has a reason for every node that is left out, by name', () => {
+    const info = (kubeletVersion: string, operatingSystem = 'linux') => ({
+      status: {
+        nodeInfo: { kubeletVersion, containerRuntimeVersion: 'containerd://2.1.0', operatingSystem },
+      },
+    });
+    const nodes = [
+      ready('a'),
+      ready('b'),
+      ready('sick', sick('Ready', 'False')),
+      ready('misfit', taint('dedicated')),
+      ready('windows', info('v1.36.0', 'windows')),
+      ready('old', info('v1.30.0')),
+      ready('full'),
+    ];
+    const room = ({ metadata }: KubernetesNode) => (metadata.name === 'full' ? 'no room' : undefined);
+    const { eligible, skipped, leftOut } = eligibleNodes(nodes, asked(compileNodeMatcher({}), '50%', room));
+    expect(eligible.map((node) => node.metadata.name)).toEqual(['a']);
+    expect(Object.fromEntries(skipped)).toEqual({
+      b: 'the limit of 50% takes 1 of 2 nodes, and others come first',
+      sick: 'node is not ready',
+      misfit: 'taint dedicated:NoSchedule is not tolerated',
+      windows: 'Windows nodes can neither mount image volumes nor run the no-op',
+      old: 'kubelet v1.30.0 cannot mount image volumes (1.35 or newer needed), and WORKER_IMAGE_LEGACY is not set',
+      full: 'no room',
+    });
+    expect(leftOut).toEqual(new Map());
+    const told = eligibleNodes(nodes, asked(compileNodeMatcher({}), undefined, room)).leftOut;
+    expect([...told.keys()], 'the workload may use these').toEqual(['sick', 'windows', 'old', 'full']);
   });
 
   it.each<[string, NodeRequirements]>([
@@ -280,9 +320,7 @@ describe('eligibleNodes', () => {
     const spec = { ...taint('node.kubernetes.io/unschedulable').spec, unschedulable: true };
     const { eligible, leftOut } = eligibleNodes(
       [ready('n', { spec })],
-      compileNodeMatcher(requirements),
-      undefined,
-      AUTO,
+      asked(compileNodeMatcher(requirements)),
     );
     expect(eligible.map((node) => node.metadata.name)).toEqual(['n']);
     expect(leftOut).toEqual(new Map());
@@ -290,7 +328,7 @@ describe('eligibleNodes', () => {
 
   it('leaves the list that it is given in its order', () => {
     const nodes = [ready('b'), ready('a')];
-    eligibleNodes(nodes, fitsAll, undefined, AUTO);
+    eligibleNodes(nodes, asked(fitsAll));
     expect(nodes.map((node) => node.metadata.name)).toEqual(['b', 'a']);
   });
 });

@@ -48,41 +48,82 @@ export const presenceOnNode: PresenceOf = (node, image) => {
   return imagePresence(known, canonicalName(image) ?? image);
 };
 
+export type NodeQuestion = {
+  /** What the workload asks of a node. */
+  fits: NodeMatcher;
+  strategies: StrategyOptions;
+  /** Why a node has no room for what would come. */
+  room?: NodeMatcher;
+  limit?: NodeLimit;
+};
+
+export type NodeLimit = {
+  /** A number of nodes, or a percentage of those that are eligible. */
+  maxNodes: string;
+  /** The first so many of these nodes, the best first; see node-choice.ts. */
+  first: (nodes: KubernetesNode[], count: number) => KubernetesNode[];
+};
+
 export type Eligibility = {
+  /** The nodes to warm: by name, under a limit the best first. */
   eligible: KubernetesNode[];
+  /** Why each of the others is left out, by name. */
+  skipped: Map<string, string>;
+  /** Of those, the nodes that the workload may use all the same: its users are told of them. */
+  leftOut: Map<string, string>;
   /** Why no node is eligible, where none is. */
   nothingEligible: string | undefined;
-  /** The nodes that the workload may use but that are not well now, with the reason. */
-  leftOut: Map<string, string>;
 };
 
 /** Under these keys Kubernetes itself taints a node that is not well. */
 const CONDITION_TAINT = 'node.kubernetes.io/';
 
-/** The nodes to warm, by name. */
-export function eligibleNodes(
-  nodes: KubernetesNode[],
-  fits: NodeMatcher,
-  maxNodes: string | undefined,
-  strategies: StrategyOptions,
-): Eligibility {
-  const skipped = new Map<string, number>();
-  const skip = (reason: string) => skipped.set(reason, (skipped.get(reason) ?? 0) + 1);
+/** The nodes to warm, and why the others are not. */
+export function eligibleNodes(nodes: KubernetesNode[], question: NodeQuestion): Eligibility {
+  const skipped = new Map<string, string>();
   const leftOut = new Map<string, string>();
-  const eligible = nodes.filter((node) => {
-    const strategy = pullStrategy(node, strategies);
-    const passing = passingProblem(node, fits);
-    const reason =
-      passing ?? fits(node) ?? nodeReadiness(node) ?? (strategy.strategy ? undefined : strategy.reason);
-    if (!reason) return true;
-    skip(reason);
-    // Where a limit takes others in its place, nobody misses it.
-    if (passing && !maxNodes) leftOut.set(node.metadata.name ?? '', passing);
-    return false;
-  });
-  eligible.sort((a, b) => ((a.metadata.name ?? '') < (b.metadata.name ?? '') ? -1 : 1));
-  const nothingEligible = eligible.length === 0 ? `no node is eligible${whyNot(skipped)}` : undefined;
-  return { eligible: eligible.slice(0, nodeLimit(maxNodes, eligible.length)), nothingEligible, leftOut };
+  const fit: KubernetesNode[] = [];
+  for (const node of nodes) {
+    const refusal = refusalOf(node, question);
+    if (!refusal) {
+      fit.push(node);
+      continue;
+    }
+    skipped.set(nameOf(node), refusal.reason);
+    if (refusal.usable) leftOut.set(nameOf(node), refusal.reason);
+  }
+  fit.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+  const nothingEligible = fit.length === 0 ? `no node is eligible${whyNot(skipped)}` : undefined;
+  const { limit } = question;
+  if (!limit || nothingEligible) return { eligible: fit, skipped, leftOut, nothingEligible };
+  const eligible = limit.first(fit, nodeLimit(limit.maxNodes, fit.length));
+  const chosen = new Set(eligible);
+  const beyond = `the limit of ${limit.maxNodes} takes ${chosen.size} of ${fit.length} nodes, and others come first`;
+  for (const node of fit) if (!chosen.has(node)) skipped.set(nameOf(node), beyond);
+  // A limit that is reached takes others in their place, so that nobody misses them.
+  const missed = chosen.size < nodeLimit(limit.maxNodes, fit.length) ? leftOut : new Map<string, string>();
+  return { eligible, skipped, leftOut: missed, nothingEligible };
+}
+
+/** `usable`: the workload may use the node, so that its users want to know. */
+type Refusal = { reason: string; usable: boolean };
+
+function refusalOf(node: KubernetesNode, { fits, strategies, room }: NodeQuestion): Refusal | undefined {
+  const passing = passingProblem(node, fits);
+  if (passing) return { reason: passing, usable: true };
+  const misfit = fits(node) ?? nodeReadiness(node);
+  if (misfit) return { reason: misfit, usable: false };
+  const reason = strategyProblem(node, strategies) ?? room?.(node);
+  return reason ? { reason, usable: true } : undefined;
+}
+
+function nameOf(node: KubernetesNode): string {
+  return node.metadata.name ?? '';
+}
+
+function strategyProblem(node: KubernetesNode, strategies: StrategyOptions): string | undefined {
+  const strategy = pullStrategy(node, strategies);
+  return strategy.strategy ? undefined : strategy.reason;
 }
 
 /**
@@ -99,15 +140,16 @@ function passingProblem(node: KubernetesNode, fits: NodeMatcher): string | undef
 }
 
 /** The most frequent reasons first. */
-function whyNot(skipped: Map<string, number>): string {
-  const reasons = [...skipped].sort(([, a], [, b]) => b - a).slice(0, 3);
+function whyNot(skipped: Map<string, string>): string {
+  const counts = new Map<string, number>();
+  for (const reason of skipped.values()) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  const reasons = [...counts].sort(([, a], [, b]) => b - a).slice(0, 3);
   const parts = reasons.map(([reason, count]) => `${reason} (${count} ${count === 1 ? 'node' : 'nodes'})`);
   return parts.length > 0 ? `: ${parts.join(', ')}` : '';
 }
 
 /** A percentage is rounded up: 10% of three nodes is one node, not none. */
-function nodeLimit(maxNodes: string | undefined, count: number): number {
-  if (!maxNodes) return count;
+function nodeLimit(maxNodes: string, count: number): number {
   const number = Number.parseInt(maxNodes, 10);
   return maxNodes.endsWith('%') ? Math.ceil((count * number) / 100) : number;
 }
