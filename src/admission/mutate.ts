@@ -1,6 +1,7 @@
 import { OUTPUT, PREWARM, parseSettings } from '../domain/annotations.ts';
 import { type JsonPatchOperation, jsonPointer } from '../domain/json-patch.ts';
 import type { KubernetesObject } from '../domain/kubernetes.ts';
+import { type Fields, isSet, record } from '../domain/unchecked.ts';
 import { imagesOf, isWorkloadKind, readWorkload, type Workload, wantsPrewarm } from '../domain/workload.ts';
 
 export type Mutation = {
@@ -18,14 +19,27 @@ const UNCHANGED: Mutation = { result: 'unchanged', patch: [], warnings: [] };
  */
 export function mutateWorkload(kind: string, object: KubernetesObject): Mutation {
   if (!isWorkloadKind(kind)) return UNCHANGED;
+  const present = ownMetadata(object.metadata);
+  if (!present) return { ...UNCHANGED, warnings: ['the labels or annotations are no object; not prewarmed'] };
   const workload = readWorkload(kind, object);
-  if (wantsPrewarm(workload)) return optIn(workload);
-  const patch = optOut(workload);
+  if (wantsPrewarm(workload)) return optIn(workload, present);
+  const patch = optOut(present);
   const { warnings } = parseSettings(workload.metadata.annotations, workload.template.annotations);
-  return { result: patch.length > 0 ? 'unlabelled' : 'unchanged', patch, warnings };
+  const all = [...workload.template.warnings, ...warnings];
+  return { result: patch.length > 0 ? 'unlabelled' : 'unchanged', patch, warnings: all };
 }
 
-function optIn(workload: Workload): Mutation {
+/** What stands there, readable or not: a patch has to fit it. */
+type Present = { labels: Fields | undefined; annotations: Fields | undefined };
+
+/** Undefined where a patch would replace something that is not understood. */
+function ownMetadata(metadata: unknown): Present | undefined {
+  const { labels, annotations } = record(metadata) ?? {};
+  const readable = [labels, annotations].every((each) => !isSet(each) || record(each));
+  return readable ? { labels: record(labels), annotations: record(annotations) } : undefined;
+}
+
+function optIn(workload: Workload, { labels }: Present): Mutation {
   const { warnings, images, settings } = imagesOf(workload);
   const all = [
     ...warnings,
@@ -34,7 +48,6 @@ function optIn(workload: Workload): Mutation {
       ? ['annotation ips/notify: no notifier is configured; nobody is told']
       : []),
   ];
-  const { labels } = workload.metadata;
   if (labels?.[PREWARM] === 'true') return { result: 'unchanged', patch: [], warnings: all };
   const patch: JsonPatchOperation[] = [
     ...(labels ? [] : [{ op: 'add' as const, path: '/metadata/labels', value: {} }]),
@@ -43,15 +56,14 @@ function optIn(workload: Workload): Mutation {
   return { result: 'labelled', patch, warnings: all };
 }
 
-function optOut(workload: Workload): JsonPatchOperation[] {
-  const { labels, annotations } = workload.metadata;
+function optOut({ labels = {}, annotations = {} }: Present): JsonPatchOperation[] {
   const remove = (field: 'labels' | 'annotations', name: string): JsonPatchOperation => ({
     op: 'remove',
     path: jsonPointer('metadata', field, name),
   });
-  const outputs = Object.values(OUTPUT).filter((name) => annotations && Object.hasOwn(annotations, name));
+  const outputs = Object.values(OUTPUT).filter((name) => Object.hasOwn(annotations, name));
   return [
-    ...(labels && Object.hasOwn(labels, PREWARM) ? [remove('labels', PREWARM)] : []),
+    ...(Object.hasOwn(labels, PREWARM) ? [remove('labels', PREWARM)] : []),
     ...outputs.map((name) => remove('annotations', name)),
   ];
 }

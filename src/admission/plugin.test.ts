@@ -83,6 +83,28 @@ describe('/mutate', () => {
       result: 'unchanged',
     },
     {
+      what: 'lets through a review without an object',
+      object: null as never,
+      response: {
+        uid: 'u1',
+        allowed: true,
+        warnings: ['ips: the review holds no object with metadata'],
+      },
+      patch: null,
+      result: 'unchanged',
+    },
+    {
+      what: 'patches nothing that it does not understand',
+      object: { metadata: { annotations: { 'ips/prewarm': 'true' }, labels: ['x'] } },
+      response: {
+        uid: 'u1',
+        allowed: true,
+        warnings: ['ips: the labels or annotations are no object; not prewarmed'],
+      },
+      patch: null,
+      result: 'unchanged',
+    },
+    {
       what: 'leaves other kinds alone',
       object: OPTED_IN,
       request: { kind: { kind: 'StatefulSet' } },
@@ -126,6 +148,17 @@ describe('/pin', () => {
     expect(results()).toEqual(['pinned']);
   });
 
+  it.each<{ what: string; object: unknown; message: string }>([
+    { what: 'no pod', object: null, message: 'ips: the review holds no object with metadata' },
+    { what: 'a pod of wrong types', object: { ...WARMER, spec: 7 }, message: 'ips: the warmer has no spec' },
+  ])('refuses $what', async ({ object, message }) => {
+    const { post, results } = await server();
+    const { status, body } = await post('/pin', review(object as object));
+    expect(status).toBe(200);
+    expect(body.response).toEqual({ uid: 'u1', allowed: false, status: { code: 403, message } });
+    expect(results()).toEqual(['denied']);
+  });
+
   it('refuses a warmer that it cannot pin', async () => {
     const { post, results } = await server();
     const { status, body } = await post('/pin', review({ ...WARMER, metadata: { labels: {} } }));
@@ -149,7 +182,7 @@ describe('what is no review', () => {
   it.each<{ url: string; payload: object | string }>([
     { url: '/mutate', payload: {} },
     { url: '/mutate', payload: [] },
-    { url: '/pin', payload: { request: { uid: 'u1', object: null } } },
+    { url: '/pin', payload: { request: { uid: 7, object: WARMER } } },
     { url: '/pin', payload: '"x"' },
   ])('$url refuses $payload with a code and what it should have been', async ({ url, payload }) => {
     const { post, results } = await server();
@@ -157,7 +190,7 @@ describe('what is no review', () => {
       status: 400,
       body: {
         code: 'IPS_ADMISSION_INVALID',
-        message: 'not an AdmissionReview of admission.k8s.io/v1 with request.uid and request.object.metadata',
+        message: 'not an AdmissionReview of admission.k8s.io/v1 with a request.uid',
       },
     });
     expect(results()).toEqual(['invalid']);

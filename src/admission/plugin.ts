@@ -15,7 +15,7 @@ export type AdmissionResult =
 export type AdmissionOptions = {
   /** Namespaces that IPS leaves alone, whatever the webhook configuration sends. */
   excludedNamespaces: readonly string[];
-  /** Called once for each answer; `error` is why there was none, where the fault is ours. */
+  /** Called once for each request; `error` is what went wrong, where the fault is ours. */
   observe(result: AdmissionResult, seconds: number, error?: Error): void;
 };
 
@@ -28,34 +28,49 @@ export async function admissionPlugin(server: FastifyInstance, options: Admissio
     else options.observe('error', seconds, error);
   });
 
-  type Handler = (request: AdmissionRequest) => AdmissionAnswer & { result: AdmissionResult };
+  type Answer = AdmissionAnswer & { result: AdmissionResult };
 
-  const route = (path: string, handle: Handler): void => {
+  const route = (path: string, handle: (request: AdmissionRequest) => Answer, otherwise: Answer): void => {
+    /** A fault of ours is no reason for a 5xx: that would say nothing to the user, who sees the answer. */
+    const answered = (review: AdmissionRequest): Answer & { error?: Error } => {
+      try {
+        return handle(review);
+      } catch (error) {
+        return { ...otherwise, error: error as Error };
+      }
+    };
     server.post(path, async (request, reply) => {
       const started = process.hrtime.bigint();
       const review = readReview(request.body);
-      const answer = review && handle(review);
-      options.observe(answer?.result ?? 'invalid', Number(process.hrtime.bigint() - started) / 1e9);
+      const answer = review && answered(review);
+      const seconds = Number(process.hrtime.bigint() - started) / 1e9;
+      options.observe(answer?.result ?? 'invalid', seconds, answer?.error);
       if (!review || !answer) return invalid(reply);
       return answerReview(review.uid, answer);
     });
   };
 
-  route('/mutate', (request) => {
-    if (options.excludedNamespaces.includes(request.namespace)) return { allowed: true, result: 'unchanged' };
-    return { allowed: true, ...mutateWorkload(request.kind, request.object) };
-  });
-  route('/pin', (request) => {
-    const pinning = pinWarmer(request.object);
-    if (!pinning.ok) return { allowed: false, message: `ips: ${pinning.reason}`, result: 'denied' };
+  const mutate = ({ namespace, kind, object }: AdmissionRequest): Answer => {
+    if (options.excludedNamespaces.includes(namespace)) return { allowed: true, result: 'unchanged' };
+    if (!object) return { allowed: true, result: 'unchanged', warnings: [NOTHING_TO_READ] };
+    return { allowed: true, ...mutateWorkload(kind, object) };
+  };
+  const pin = ({ object }: AdmissionRequest): Answer => {
+    const pinning = object ? pinWarmer(object) : { ok: false as const, reason: NOTHING_TO_READ };
+    if (!pinning.ok) return { allowed: false, message: pinning.reason, result: 'denied' };
     return { allowed: true, patch: pinning.patch, result: 'pinned' };
-  });
+  };
+  route('/mutate', mutate, { allowed: true, warnings: [FAULT], result: 'error' });
+  route('/pin', pin, { allowed: false, message: FAULT, result: 'error' });
 }
+
+const NOTHING_TO_READ = 'the review holds no object with metadata';
+const FAULT = 'this object could not be read, which is a fault of IPS; its log says more';
 
 function invalid(reply: FastifyReply): object {
   reply.code(400);
   return {
     code: 'IPS_ADMISSION_INVALID',
-    message: 'not an AdmissionReview of admission.k8s.io/v1 with request.uid and request.object.metadata',
+    message: 'not an AdmissionReview of admission.k8s.io/v1 with a request.uid',
   };
 }

@@ -46,12 +46,18 @@ describe('readReview', () => {
     { what: 'a request that is none', body: { request: 'x' } },
     { what: 'no uid', body: { request: { object: OBJECT } } },
     { what: 'a uid that is a number', body: { request: { uid: 1, object: OBJECT } } },
-    { what: 'no object, as for a deletion', body: { request: { uid: 'u', object: null } } },
-    { what: 'an object that is a list', body: { request: { uid: 'u', object: [] } } },
-    { what: 'an object without metadata', body: { request: { uid: 'u', object: {} } } },
-    { what: 'metadata that are null', body: { request: { uid: 'u', object: { metadata: null } } } },
   ])('takes $what for no review', ({ body }) => {
     expect(readReview(body)).toBeUndefined();
+  });
+
+  it.each<{ what: string; object: unknown }>([
+    { what: 'a deletion', object: null },
+    { what: 'a list', object: [] },
+    { what: 'no metadata', object: {} },
+    { what: 'metadata that are null', object: { metadata: null } },
+    { what: 'metadata that are a text', object: { metadata: 'x' } },
+  ])('finds no object in a review of $what', ({ object }) => {
+    expect(readReview({ request: { uid: 'u', object } })).toMatchObject({ uid: 'u', object: undefined });
   });
 
   it('never fails', () => {
@@ -94,7 +100,7 @@ describe('answerReview', () => {
   });
 
   it('refuses with a reason', () => {
-    expect(answer('u1', { allowed: false, message: 'ips: no' })).toEqual({
+    expect(answer('u1', { allowed: false, message: 'no' })).toEqual({
       uid: 'u1',
       allowed: false,
       status: { code: 403, message: 'ips: no' },
@@ -103,9 +109,10 @@ describe('answerReview', () => {
 
   it('says whose warnings they are, and no more than kubectl gets to see', () => {
     const warnings = Array.from({ length: 20 }, (_, index) => `warning ${index}`);
-    expect(answer('u1', { allowed: true, warnings }).warnings).toEqual(
-      Array.from({ length: 12 }, (_, index) => `ips: warning ${index}`),
-    );
+    expect(answer('u1', { allowed: true, warnings }).warnings).toEqual([
+      ...Array.from({ length: 11 }, (_, index) => `ips: warning ${index}`),
+      'ips: and 9 more warnings',
+    ]);
     const [long = ''] = answer('u1', { allowed: true, warnings: ['x'.repeat(999)] }).warnings ?? [];
     expect(long).toBe(`ips: ${'x'.repeat(245)}`);
   });
@@ -115,6 +122,8 @@ describe('answerReview', () => {
     { warning: 'a\r\n\tb\u0000c\u007fd', printed: 'ips: a b c d' },
     { warning: 'käse … ✓', printed: 'ips: käse … ✓' },
     // The API server drops a warning with any character for which Go's unicode.IsControl is true: also these.
+    // What turns the direction of writing, or breaks a line in another way, would garble a terminal.
+    { warning: 'a\u202eb\u2028c\ud800d', printed: 'ips: a b c d' },
     { warning: 'next\u0085line', printed: 'ips: next line' },
   ])('makes $printed of a warning with control characters', ({ warning, printed }) => {
     const [first = ''] = answer('u1', { allowed: true, warnings: [warning] }).warnings ?? [];

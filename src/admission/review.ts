@@ -1,12 +1,14 @@
 import type { JsonPatchOperation } from '../domain/json-patch.ts';
 import type { KubernetesObject } from '../domain/kubernetes.ts';
+import { record } from '../domain/unchecked.ts';
 
 /** admission.k8s.io/v1: the fields in use. */
 export type AdmissionRequest = {
   uid: string;
   kind: string;
   namespace: string;
-  object: KubernetesObject;
+  /** Undefined where there is none, as for a deletion, or none that has metadata. */
+  object: KubernetesObject | undefined;
 };
 
 export type AdmissionAnswer = {
@@ -21,12 +23,12 @@ export function readReview(body: unknown): AdmissionRequest | undefined {
   const request = record(record(body)?.['request']);
   const object = record(request?.['object']);
   const uid = request?.['uid'];
-  if (!request || !object || typeof uid !== 'string' || !record(object['metadata'])) return undefined;
+  if (!request || typeof uid !== 'string') return undefined;
   return {
     uid,
     kind: text(record(request['kind'])?.['kind']),
     namespace: text(request['namespace']),
-    object: object as KubernetesObject,
+    object: object && record(object['metadata']) ? (object as KubernetesObject) : undefined,
   };
 }
 
@@ -44,22 +46,25 @@ export function answerReview(uid: string, answer: AdmissionAnswer): object {
       ...(patch?.length
         ? { patchType: 'JSONPatch', patch: Buffer.from(JSON.stringify(patch)).toString('base64') }
         : {}),
-      ...(warnings?.length ? { warnings: warnings.slice(0, MAX_WARNINGS).map(printable) } : {}),
-      ...(message ? { status: { code: 403, message } } : {}),
+      ...(warnings?.length
+        ? { warnings: firstOf(warnings).map((each) => `ips: ${printable(each, 245)}`) }
+        : {}),
+      ...(message ? { status: { code: 403, message: `ips: ${printable(message, 1000)}` } } : {}),
     },
   };
 }
 
-/** A warning travels in an HTTP header, where control characters may not stand. */
-function printable(warning: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return `ips: ${warning.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ')}`.slice(0, 250);
+function firstOf(warnings: string[]): string[] {
+  if (warnings.length <= MAX_WARNINGS) return warnings;
+  const first = warnings.slice(0, MAX_WARNINGS - 1);
+  return [...first, `and ${warnings.length - first.length} more warnings`];
 }
 
-function record(value: unknown): Record<string, unknown> | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Record<string, unknown>)
-    : undefined;
+/** A warning travels in an HTTP header, where control characters may not stand; others would garble a terminal. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]+/gu;
+
+function printable(text: string, length: number): string {
+  return text.slice(0, length).replace(UNPRINTABLE, ' ');
 }
 
 function text(value: unknown): string {

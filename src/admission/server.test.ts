@@ -160,6 +160,21 @@ describe('the admission server', () => {
     expect((await post2(openSession(port, ca), body)).status).toBe(status);
   });
 
+  it('takes __proto__ and constructor for keys like any other', async () => {
+    const { port, ca } = await start();
+    const odd = '"__proto__":{"ips/prewarm":"false"},"constructor":{"prototype":{"x":"y"}}';
+    const body = REVIEW.replace('"labels":{}', `"labels":{${odd}},${odd}`).replace('"uid"', `${odd},"uid"`);
+    expectLabelled(await post1(port, ca, body));
+  });
+
+  it.each(['[', '{"a":'])('answers a review that is nested 100,000 levels deep by %s', async (open) => {
+    const { port, ca } = await start();
+    const levels = 100_000;
+    const deep = `${open.repeat(levels)}${open === '[' ? '' : '1'}${(open === '[' ? ']' : '}').repeat(levels)}`;
+    const spec = `"spec":{"template":{"spec":{"containers":[${deep}],"nodeSelector":${deep}}}}`;
+    expectLabelled(await post1(port, ca, REVIEW.replace('"labels":{}}', `"labels":{}},${spec}`)));
+  });
+
   it('is trusted by nobody who does not know its authority', async () => {
     const { port } = await start();
     const other = await newCertificate();

@@ -40,9 +40,10 @@ export async function createAdmissionServer(
     },
     bodyLimit: BODY_LIMIT,
     requestTimeout: REQUEST_TIMEOUT_MS,
-    // A key of that name is odd, but an object that has one is still somebody's object.
-    onProtoPoisoning: 'remove',
-    onConstructorPoisoning: 'remove',
+    // A key of that name is odd, but an object that has one is still somebody's object, and is read as it stands: what is
+    // read is copied by own keys only (domain/unchecked.ts).
+    onProtoPoisoning: 'ignore',
+    onConstructorPoisoning: 'ignore',
     // Until the end: the API server takes a 503 for a webhook that failed, and does not ask another replica.
     return503OnClosing: false,
   });

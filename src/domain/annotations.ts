@@ -1,5 +1,7 @@
 /** The names that IPS reads and writes on workloads, and what their values may be. */
 
+import { quote } from './quote.ts';
+
 /** Opts a workload in, on the workload or its pod template; as a label (which can be selected on) a cache of it. */
 export const PREWARM = 'ips/prewarm';
 /** Marks IPS's own pods and Jobs. */
@@ -41,6 +43,8 @@ type Reader = (value: string, settings: Settings) => string | undefined;
 
 const DURATION_UNITS: Record<string, number> = { s: 1, m: 60, h: 3600 };
 const MAX_TIMEOUT_SECONDS = 86_400;
+/** More than a task takes of anything; it bounds how long a list of commas is looked at. */
+const MAX_LIST = 1000;
 
 const READERS: Record<string, Reader> = {
   [PREWARM]: (value) =>
@@ -96,10 +100,6 @@ function own(layer: Layer, name: string): string | undefined {
   return layer && Object.hasOwn(layer, name) ? layer[name] : undefined;
 }
 
-function quote(value: string): string {
-  return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
-}
-
 function readInteger(
   value: string,
   least: number,
@@ -132,13 +132,14 @@ function readTimeout(value: string, settings: Settings): string | undefined {
 }
 
 function readList(value: string, set: (items: string[]) => void): string | undefined {
-  const items = value
-    .split(',')
+  const parts = value.split(',', MAX_LIST + 1);
+  const items = parts
+    .slice(0, MAX_LIST)
     .map((item) => item.trim())
     .filter(Boolean);
   if (items.length === 0) return 'is an empty list; ignored';
   set(items);
-  return undefined;
+  return parts.length > MAX_LIST ? `is too long: the first ${MAX_LIST} entries count` : undefined;
 }
 
 /** As many, and as long, as the schema of PrewarmTask takes. */

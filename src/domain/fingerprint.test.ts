@@ -55,6 +55,10 @@ describe('fingerprint', () => {
       input: { ...INPUT, pull: { ...INPUT.pull, imagePullSecrets: ['b', 'a'] } },
     },
     {
+      what: 'pull secrets, nor repeats of them',
+      input: { ...INPUT, pull: { ...INPUT.pull, imagePullSecrets: ['b', 'a', 'b'] } },
+    },
+    {
       what: 'the labels of a node selector',
       input: withRequirements({ nodeSelector: { zone: 'a', disk: 'ssd' } }),
     },
@@ -96,6 +100,33 @@ describe('fingerprint', () => {
       what: 'a toleration once and twice',
       one: { tolerations: [{ key: 'a' }, { key: 'a' }] },
       other: { tolerations: [{ key: 'a' }] },
+    },
+    {
+      what: 'a value beside Exists and none',
+      one: { tolerations: [{ key: 'a', operator: 'Exists', value: 'b' }] },
+      other: { tolerations: [{ key: 'a', operator: 'Exists' }] },
+    },
+    {
+      what: 'an empty list of values and none',
+      one: {
+        nodeAffinity: {
+          nodeSelectorTerms: [{ matchExpressions: [{ key: 'a', operator: 'Exists', values: [] }] }],
+        },
+      },
+      other: {
+        nodeAffinity: { nodeSelectorTerms: [{ matchExpressions: [{ key: 'a', operator: 'Exists' }] }] },
+      },
+    },
+    {
+      what: 'a term that matches nothing and none',
+      one: {
+        nodeAffinity: {
+          nodeSelectorTerms: [{ matchExpressions: [{ key: 'a', operator: 'Exists' }] }, {}],
+        },
+      },
+      other: {
+        nodeAffinity: { nodeSelectorTerms: [{ matchExpressions: [{ key: 'a', operator: 'Exists' }] }] },
+      },
     },
     {
       what: 'an empty list of expressions and none',
@@ -171,6 +202,33 @@ describe('fingerprint', () => {
     expect(fingerprint(input)).not.toBe(fingerprint(INPUT));
   });
 
+  it.each<{ what: string; one: Partial<FingerprintInput>; other: Partial<FingerprintInput> }>([
+    {
+      what: "the namespace's own service account and none",
+      one: { pull: { imagePullSecrets: [], serviceAccountName: 'default' } },
+      other: { pull: { imagePullSecrets: [] } },
+    },
+    {
+      what: 'all of the nodes and no limit',
+      one: { maxNodes: '100%' },
+      other: { maxNodes: undefined as never },
+    },
+  ])('does not tell apart $what', ({ one, other }) => {
+    expect(fingerprint({ ...INPUT, ...one })).toBe(fingerprint({ ...INPUT, ...other }));
+  });
+
+  it('sees more than a thousand tolerations', () => {
+    const of = (last: string) =>
+      fingerprint(
+        withRequirements({
+          tolerations: Array.from({ length: 1500 }, (_, index) => ({
+            key: index < 1499 ? `k${index}` : last,
+          })),
+        }),
+      );
+    expect(of('a')).not.toBe(of('b'));
+  });
+
   it('sees a node selector of a single label', () => {
     const of = (requirements: NodeRequirements) => fingerprint({ ...INPUT, requirements });
     expect(of({ nodeSelector: { disk: 'ssd' } })).not.toBe(of({}));
@@ -241,6 +299,12 @@ describe('stableJson', () => {
     { value: JSON.parse('{"z":1,"__proto__":2}'), json: '{"__proto__":2,"z":1}' },
   ])('writes $json', ({ value, json }) => {
     expect(stableJson(value)).toBe(json);
+  });
+
+  it('ends where an object is nested deeper than the stack goes', () => {
+    const deep = (levels: number) => JSON.parse(`${'{"a":['.repeat(levels)}7${']}'.repeat(levels)}`);
+    expect(stableJson(deep(100_000))).toBe(stableJson(deep(1000)));
+    expect(stableJson(deep(400))).toBe(JSON.stringify(deep(400)));
   });
 
   it('loses nothing, and does not see the order of keys', () => {

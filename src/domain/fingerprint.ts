@@ -24,9 +24,10 @@ export function fingerprint(input: FingerprintInput): string {
   return sha256(
     stableJson({
       ...input,
-      images: input.images.map((image) => stableJson(image)).sort(),
-      pull: { ...input.pull, imagePullSecrets: [...input.pull.imagePullSecrets].sort() },
+      images: unique(input.images),
+      pull: canonicalPull(input.pull),
       requirements: canonicalRequirements(input.requirements),
+      maxNodes: input.maxNodes === '100%' ? undefined : input.maxNodes,
     }),
   ).slice(0, 32);
 }
@@ -40,13 +41,33 @@ export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-/** JSON whose object keys are sorted, without absent values. */
+/** Deeper than any pod template; a custom resource may be nested deeper than the stack goes. */
+const MAX_DEPTH = 1000;
+
+/** JSON whose object keys are sorted, without absent values, and null for what is nested deeper than MAX_DEPTH. */
 export function stableJson(value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) => {
-    if (inner === null || typeof inner !== 'object' || Array.isArray(inner)) return inner;
-    const entries = Object.entries(inner).filter(([, each]) => each !== undefined);
-    return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
-  });
+  return writeStable(value, 0);
+}
+
+function writeStable(value: unknown, depth: number): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
+  if (depth > MAX_DEPTH) return 'null';
+  if (Array.isArray(value)) return `[${value.map((each) => writeStable(each, depth + 1)).join()}]`;
+  const fields = value as Record<string, unknown>;
+  const names = Object.keys(fields).filter((name) => fields[name] !== undefined);
+  const entries = names
+    .sort()
+    .map((name) => `${JSON.stringify(name)}:${writeStable(fields[name], depth + 1)}`);
+  return `{${entries.join()}}`;
+}
+
+/** Pods without a service account run as the namespace's `default`. */
+function canonicalPull({ imagePullSecrets, serviceAccountName, ...rest }: PullIdentity): unknown {
+  return {
+    ...rest,
+    imagePullSecrets: [...new Set(imagePullSecrets)].sort(),
+    serviceAccountName: serviceAccountName === 'default' ? undefined : serviceAccountName,
+  };
 }
 
 /** Order never matters to the scheduler: not of terms, expressions, values or tolerations, nor repeats of them. */
@@ -60,16 +81,20 @@ function canonicalRequirements(requirements: NodeRequirements): unknown {
   };
 }
 
-function canonicalAffinity(affinity: NodeSelector): string[] {
-  return unique((affinity.nodeSelectorTerms ?? []).map(canonicalTerm));
+/** A term without requirements matches nothing, as if it were not there. */
+function canonicalAffinity({ nodeSelectorTerms = [] }: NodeSelector): string[] {
+  const terms = nodeSelectorTerms.filter((term) => term.matchExpressions?.length || term.matchFields?.length);
+  return unique(terms.map(canonicalTerm));
 }
 
 function canonicalTerm(term: NodeSelectorTerm): unknown {
   const expressions = (list: NodeSelectorRequirement[] | undefined) =>
-    list?.length
-      ? unique(list.map((each) => ({ ...each, values: each.values && [...new Set(each.values)].sort() })))
-      : undefined;
+    list?.length ? unique(list.map(canonicalRequirement)) : undefined;
   return { matchExpressions: expressions(term.matchExpressions), matchFields: expressions(term.matchFields) };
+}
+
+function canonicalRequirement({ values, ...rest }: NodeSelectorRequirement): unknown {
+  return { ...rest, values: values?.length ? [...new Set(values)].sort() : undefined };
 }
 
 /** For how long a NoExecute taint is borne does not change which nodes are fit. */
@@ -78,7 +103,7 @@ function canonicalToleration(toleration: Toleration): unknown {
   return {
     key: key || undefined,
     operator: operator || 'Equal',
-    value: value || undefined,
+    value: (operator !== 'Exists' && value) || undefined,
     effect: effect || undefined,
   };
 }

@@ -27,6 +27,14 @@ export function readMetadata(value: unknown): ObjectMeta {
   return metadata;
 }
 
+/** YAML makes no text of `true` and `3` without quotes; what has no schema keeps them so. */
+export function unreadAnnotations(metadata: unknown): string[] {
+  const annotations = record(record(metadata)?.['annotations']) ?? {};
+  return Object.keys(annotations)
+    .filter((name) => name.startsWith('ips/') && typeof annotations[name] !== 'string')
+    .map((name) => `annotation ${name} is not text (in YAML, put it in quotes); ignored`);
+}
+
 /** Who wrote which fields, of which only the keys are looked at. */
 export function readManagedFields(metadata: unknown): ManagedFieldsEntry[] {
   const read: Read<ManagedFieldsEntry> = (fields) => {

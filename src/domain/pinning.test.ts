@@ -69,7 +69,7 @@ describe('pinWarmer', () => {
     {
       what: 'has no spec at all',
       pod: { metadata: { labels: WARMER } },
-      reason: 'the warmer has neither a node nor the annotation ips/nodes',
+      reason: 'the warmer has no spec',
     },
     {
       what: 'has no index',
@@ -109,7 +109,25 @@ describe('pinWarmer', () => {
     {
       what: 'is on another node',
       pod: warmer('0', 'node-a', { nodeName: 'node-b' }),
-      reason: 'the warmer is already on node node-b, not node-a',
+      reason: 'the warmer is already on node "node-b", not node-a',
+    },
+    {
+      what: 'names a node that is none',
+      pod: warmer('0', 'node a'),
+      reason: '"node a" is not the name of a node',
+    },
+    {
+      what: 'is hostile in all that is read',
+      pod: {
+        metadata: { labels: { ...WARMER, [INDEX]: 0 }, annotations: { 'ips/nodes': 'node-a' } },
+        spec: {},
+      } as never,
+      reason: `the warmer has no valid ${INDEX}: undefined`,
+    },
+    {
+      what: 'has a spec that is none',
+      pod: { metadata: { labels: WARMER, annotations: 7 }, spec: [] } as never,
+      reason: 'the warmer has no spec',
     },
   ])('refuses a pod that $what', ({ pod, reason }) => {
     expect(pinWarmer(pod)).toEqual({ ok: false, reason });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { readMetadata } from './metadata.ts';
+import { readMetadata, unreadAnnotations } from './metadata.ts';
 import { readPodSpec } from './pod-spec.ts';
 import { readStrings } from './unchecked.ts';
 
@@ -82,8 +82,8 @@ describe('readPodSpec', () => {
       spec: {},
       warnings: [
         'nodeName is not a name of at most 253 characters; ignored',
-        'serviceAccountName is not a name of at most 253 characters; ignored',
         'runtimeClassName is not a name of at most 253 characters; ignored',
+        'serviceAccountName is not a name of at most 253 characters; ignored',
       ],
     },
     {
@@ -158,6 +158,12 @@ describe('readPodSpec', () => {
       spec: {},
       warnings: ['os is neither linux nor windows; ignored'],
     },
+    {
+      what: 'the older name of the service account',
+      value: { serviceAccount: 'web', serviceAccountName: '' },
+      spec: { serviceAccountName: 'web' },
+      warnings: [],
+    },
     { what: 'an empty one', value: { os: {}, affinity: {} }, spec: {}, warnings: [] },
     {
       what: 'spread constraints and wishes that are none',
@@ -215,6 +221,17 @@ describe('readMetadata', () => {
     { value: { generation: 1.5, labels: null, deletionTimestamp: {} }, metadata: {} },
   ])('reads $value', ({ value, metadata }) => {
     expect(readMetadata(value)).toEqual(metadata);
+  });
+});
+
+describe('unreadAnnotations', () => {
+  it('names those of IPS that YAML made no text of', () => {
+    const annotations = { 'ips/prewarm': true, 'ips/priority': '3', other: 7 };
+    expect(unreadAnnotations({ annotations })).toEqual([
+      'annotation ips/prewarm is not text (in YAML, put it in quotes); ignored',
+    ]);
+    expect(unreadAnnotations({ annotations: 7 })).toEqual([]);
+    expect(unreadAnnotations(null)).toEqual([]);
   });
 });
 

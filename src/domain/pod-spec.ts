@@ -19,9 +19,11 @@ export function readPodSpec(value: unknown): { spec: PodSpec; warnings: string[]
     if (isSet(value)) warnings.push('the pod spec is not an object; ignored');
     return { spec, warnings };
   }
-  for (const name of ['nodeName', 'serviceAccountName', 'runtimeClassName'] as const) {
-    put(spec, name, readName(fields[name], name, warnings));
-  }
+  put(spec, 'nodeName', readName(fields['nodeName'], 'nodeName', warnings));
+  put(spec, 'runtimeClassName', readName(fields['runtimeClassName'], 'runtimeClassName', warnings));
+  // `serviceAccount` is the older name of the field (API reference of PodSpec); where both are set, the newer counts.
+  const account = fields['serviceAccountName'] || fields['serviceAccount'];
+  put(spec, 'serviceAccountName', readName(account, 'serviceAccountName', warnings));
   put(spec, 'nodeSelector', readNodeSelector(fields['nodeSelector'], warnings));
   put(spec, 'affinity', readAffinity(fields['affinity'], warnings));
   put(spec, 'tolerations', readList(fields['tolerations'], 'tolerations', warnings, readToleration));

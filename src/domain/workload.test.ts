@@ -354,6 +354,30 @@ describe('the images of a plan', () => {
     });
   });
 
+  it('leave out each container of an excluded name, and end where a list is too long', () => {
+    const twice = [container('a:1', undefined, 'main'), container('b:1', undefined, 'main')];
+    const commas = plan(
+      { containers: twice },
+      { 'ips/exclude-containers': `main${','.repeat(100_000)}ghost` },
+    );
+    expect(commas).toMatchObject({
+      images: [],
+      warnings: [
+        'annotation ips/exclude-containers: "main,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,…" is too long: the first 1000 entries count',
+      ],
+    });
+  });
+
+  it('leave out what is longer than any reference, and name no more of it than tells which it is', () => {
+    const { images, warnings } = plan({
+      containers: [container('a'.repeat(100_000), undefined, 'n'.repeat(1000))],
+    });
+    expect(images).toEqual([]);
+    expect(warnings).toEqual([
+      `container "${'n'.repeat(60)}…": image "${'a'.repeat(60)}…" is left out: it is longer than any reference`,
+    ]);
+  });
+
   it('leave out what is no reference, say so, and go on', () => {
     const spec = {
       containers: [container('Nginx:1'), container('a:1', undefined, 'good')],

@@ -2,10 +2,11 @@ import { isOptedIn, PREWARM, parseSettings, type Settings } from './annotations.
 import { fingerprint, type PullIdentity, sha256, stableJson } from './fingerprint.ts';
 import { parseImageReference, pullPolicyOf } from './image-reference.ts';
 import type { Container, KubernetesObject, ObjectMeta, OwnerReference, PodSpec } from './kubernetes.ts';
-import { readManagedFields, readMetadata } from './metadata.ts';
+import { readManagedFields, readMetadata, unreadAnnotations } from './metadata.ts';
 import type { NodeRequirements } from './node-matching.ts';
 import { readPodSpec } from './pod-spec.ts';
 import type { TaskImage } from './prewarm-task.ts';
+import { quote } from './quote.ts';
 import { readStrings, record } from './unchecked.ts';
 
 export type WorkloadKind = 'Deployment' | 'Pod';
@@ -45,6 +46,8 @@ const BUILT_IN_GROUPS = ['v1', 'apps/v1', 'batch/v1'];
 /** As many, and as long, as the schema of PrewarmTask takes. */
 const MAX_IMAGES = 100;
 const MAX_IMAGE_LENGTH = 512;
+/** With the longest tag beside the longest digest, of which only one is kept. */
+const MAX_WRITTEN_LENGTH = 1024;
 const MAX_PULL_SECRETS = 20;
 
 export function isWorkloadKind(kind: unknown): kind is WorkloadKind {
@@ -80,8 +83,9 @@ export function readWorkload(kind: WorkloadKind, object: KubernetesObject): Work
   const template = templateOf(object);
   const { annotations = {} } = readMetadata(template?.['metadata']);
   const labels = readStrings(record(template?.['metadata'])?.['labels']) ?? {};
-  const read = readPodSpec(template?.['spec']);
-  return { apiVersion, kind, metadata, template: { annotations, labels, ...read }, finished: false };
+  const { spec, warnings } = readPodSpec(template?.['spec']);
+  warnings.unshift(...unreadAnnotations(template?.['metadata']));
+  return { apiVersion, kind, metadata, template: { annotations, labels, spec, warnings }, finished: false };
 }
 
 function templateOf(object: KubernetesObject): Record<string, unknown> | undefined {
@@ -115,9 +119,10 @@ export function planOf(workload: Workload): PrewarmPlan {
   const { spec } = workload.template;
   const { images, settings, warnings } = imagesOf(workload);
   const pull: PullIdentity = {
-    imagePullSecrets: (spec.imagePullSecrets ?? [])
-      .flatMap((secret) => secret.name ?? [])
-      .slice(0, MAX_PULL_SECRETS),
+    imagePullSecrets: [...new Set((spec.imagePullSecrets ?? []).flatMap(({ name }) => name || []))].slice(
+      0,
+      MAX_PULL_SECRETS,
+    ),
     ...(spec.serviceAccountName ? { serviceAccountName: spec.serviceAccountName } : {}),
     ...(spec.runtimeClassName ? { runtimeClassName: spec.runtimeClassName } : {}),
   };
@@ -150,15 +155,19 @@ function collectImages(spec: PodSpec, settings: Settings, warnings: string[]): T
   const add = (where: string, text: string | undefined, policy: string | undefined): void => {
     // With Never the kubelet would not pull for the pod either.
     if (!text || policy === 'Never') return;
+    if (text.length > MAX_WRITTEN_LENGTH) {
+      warnings.push(`${where}: image ${quote(text)} is left out: it is longer than any reference`);
+      return;
+    }
     const parsed = parseImageReference(text);
     if (!parsed.ok) {
-      warnings.push(`${where}: image ${JSON.stringify(text)} is left out: ${parsed.reason}`);
+      warnings.push(`${where}: image ${quote(text)} is left out: ${parsed.reason}`);
       return;
     }
     const { canonical } = parsed.reference;
     if (canonical.length > MAX_IMAGE_LENGTH || (images.size >= MAX_IMAGES && !images.has(canonical))) {
       const limit = `a task takes ${MAX_IMAGES} images of ${MAX_IMAGE_LENGTH} characters`;
-      warnings.push(`${where}: image ${JSON.stringify(text)} is left out: ${limit}`);
+      warnings.push(`${where}: image ${quote(text)} is left out: ${limit}`);
       return;
     }
     const always = (policy || pullPolicyOf(parsed.reference)) === 'Always';
@@ -167,17 +176,24 @@ function collectImages(spec: PodSpec, settings: Settings, warnings: string[]): T
   };
   const containers: Container[] = [...(spec.initContainers ?? []), ...(spec.containers ?? [])];
   const excluded = new Set(settings.excludeContainers);
-  for (const container of containers) {
-    if (excluded.delete(container.name)) continue;
-    add(`container ${container.name}`, container.image, container.imagePullPolicy);
+  const names = new Set(containers.map(({ name }) => name));
+  for (const { name, image, imagePullPolicy } of containers) {
+    if (!excluded.has(name)) add(`container ${shown(name)}`, image, imagePullPolicy);
   }
-  for (const name of excluded)
-    warnings.push(`annotation ips/exclude-containers: there is no container ${name}`);
+  for (const name of excluded) {
+    if (!names.has(name))
+      warnings.push(`annotation ips/exclude-containers: there is no container ${shown(name)}`);
+  }
   for (const volume of spec.volumes ?? []) {
-    if (volume.image) add(`volume ${volume.name}`, volume.image.reference, volume.image.pullPolicy);
+    if (volume.image) add(`volume ${shown(volume.name)}`, volume.image.reference, volume.image.pullPolicy);
   }
   for (const text of settings.extraImages) add('annotation ips/extra-images', text, 'IfNotPresent');
   return [...images.values()].sort((a, b) => (a.image < b.image ? -1 : 1));
+}
+
+/** A name that the API server takes stands as it is. */
+function shown(name: string): string {
+  return /^[\w.-]{1,63}$/.test(name) ? name : quote(name);
 }
 
 /**
