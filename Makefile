@@ -12,10 +12,10 @@ export IPS_TEST_KUBECONFIG := $(KUBECONFIG)
 endif
 unexport KUBECONFIG
 
-.PHONY: help setup setup-cluster demo test test-unit test-e2e lint format bench-batch cluster-up cluster-down rules undeploy presubmit
+.PHONY: help setup setup-cluster demo test test-unit test-e2e lint format bench-admission bench-batch cluster-up cluster-down rules undeploy presubmit
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  CLUSTER=name      of cluster-up and cluster-down; CLUSTER=--all ends every cluster, crashed ones too"
 	@echo "  KUBECONFIG=file   of undeploy; demo and test-e2e use this running cluster (one from cluster-up) too"
@@ -50,6 +50,10 @@ format: setup ## Rewrite the sources in the project's style
 
 bench-batch: setup-cluster ## Measure batches: IPS beside bare Jobs, on 300 fake nodes (ROUNDS=3; minutes each)
 	@node bench/batch.ts --nodes $(NODES) --rounds $(ROUNDS)
+
+bench-admission: setup ## Measure admission beside a Go webhook and bare Node; writes docs/performance.md (ROUNDS=3)
+	@./scripts/bench-needs.sh
+	@node bench/admission/main.ts --rounds $(ROUNDS)
 
 cluster-up: setup-cluster ## Start a real cluster that stays, and print its kubeconfig
 	@node test/cluster/cli.ts up $(CLUSTER)

@@ -1,7 +1,7 @@
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { build } from 'esbuild';
 import { nodeLibraries } from './node-libraries.ts';
+import { bundleIps } from './one-file.ts';
 
 /**
  * Makes the root file system of the image in the folder that is named: IPS as one file, the Node binary that runs this,
@@ -11,23 +11,7 @@ import { nodeLibraries } from './node-libraries.ts';
 const [root] = process.argv.slice(2);
 if (!root) throw new Error('usage: node scripts/bundle.ts FOLDER');
 
-await build({
-  entryPoints: ['src/main.ts'],
-  outfile: join(root, 'ips.mjs'),
-  bundle: true,
-  platform: 'node',
-  target: 'node24',
-  format: 'esm',
-  // Names stay, so that a stack trace can be read.
-  minifyWhitespace: true,
-  minifySyntax: true,
-  legalComments: 'none',
-  logLevel: 'warning',
-  // What is bundled from CommonJS still calls require for Node's own modules.
-  banner: {
-    js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
-  },
-});
+await bundleIps(join(root, 'ips.mjs'));
 
 for (const file of nodeLibraries()) copy(file, join(root, file));
 copy(process.execPath, join(root, 'usr/local/bin/node'));

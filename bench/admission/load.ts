@@ -1,0 +1,62 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { run } from '../../test/cluster/run.ts';
+import type { Server } from './servers.ts';
+import { answeredBetween, percentile, readLog } from './statistics.ts';
+
+/** How a load is put on a server. The API server keeps one connection of HTTP/2, or one of HTTP/1.1 for each call in flight. */
+export const PROTOCOLS = {
+  'HTTP/2': (inFlight: number) => ['-c', '1', '-m', String(inFlight)],
+  'HTTP/1.1': (inFlight: number) => ['--h1', '-c', String(inFlight), '-m', '1'],
+} as const;
+
+export type Protocol = keyof typeof PROTOCOLS;
+
+export type Load = { protocol: Protocol; inFlight: number; reviewFile: string };
+
+export type Measured = {
+  requestsPerSecond: number;
+  p50Ms: number;
+  p99Ms: number;
+  /** Processor time of the server for each request. */
+  cpuMicros: number;
+  residentMB: number;
+};
+
+/** Handshakes, and the first requests. */
+const LEAD_MS = 500;
+
+/** Puts a load on a server for a while from another core, and measures within that while. */
+export async function measure(
+  server: Server,
+  load: Load,
+  { folder, core, forMs }: { folder: string; core: string; forMs: number },
+): Promise<Measured> {
+  const logFile = join(folder, 'h2load.log');
+  const h2load = run('taskset', [
+    ...['-c', core, 'h2load', ...PROTOCOLS[load.protocol](load.inFlight)],
+    ...['-D', `${LEAD_MS + forMs + 100}ms`, '-d', load.reviewFile, '--log-file', logFile],
+    ...['-H', 'content-type: application/json', '-H', 'accept: application/json', server.url],
+  ]);
+  // What h2load says against it is thrown where it is awaited.
+  h2load.catch(() => {});
+  await sleep(LEAD_MS);
+  const before = { at: Date.now(), cpu: await server.cpuMillis() };
+  await sleep(forMs);
+  const after = { at: Date.now(), cpu: await server.cpuMillis() };
+  const residentMB = await server.residentMB();
+  await h2load;
+  const answered = answeredBetween(readLog(await readFile(logFile, 'utf8')), before.at, after.at);
+  const wrong = answered.filter(({ status }) => status !== 200).length;
+  if (wrong > 0 || answered.length === 0)
+    throw new Error(`${server.name}: ${answered.length} requests, ${wrong} of them without a 200`);
+  const took = answered.map(({ tookMicros }) => tookMicros / 1000);
+  return {
+    requestsPerSecond: (answered.length * 1000) / (after.at - before.at),
+    p50Ms: percentile(took, 0.5),
+    p99Ms: percentile(took, 0.99),
+    cpuMicros: ((after.cpu - before.cpu) * 1000) / answered.length,
+    residentMB,
+  };
+}

@@ -1,0 +1,168 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cpus, tmpdir, totalmem } from 'node:os';
+import { join, relative } from 'node:path';
+import { parseArgs } from 'node:util';
+import { run } from '../../test/cluster/run.ts';
+import { type Measured, measure, PROTOCOLS, type Protocol } from './load.ts';
+import { missedGoals, report, writeSection } from './report.ts';
+import { REVIEWS, type Review } from './reviews.ts';
+import { checkSameWork } from './same-work.ts';
+import { prepare, SERVERS, type Server, type ServerName, startServer } from './servers.ts';
+
+/**
+ * How fast IPS answers admission reviews, beside a Go webhook that does the same work and the least that Node can do:
+ * in one run, on the same reviews, in turns, the servers on one core and the load on another.
+ */
+
+export type Result = Measured & {
+  server: ServerName;
+  review: string;
+  protocol: Protocol;
+  inFlight: number;
+  round: number;
+};
+
+const ROOT = join(import.meta.dirname, '../..');
+const RESULTS = join(ROOT, 'bench/results');
+const PAGE = join(ROOT, 'docs/performance.md');
+const SERVER_CORE = '0';
+const LOAD_CORE = '1';
+const { values: flags } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '3' },
+    ms: { type: 'string', default: '1000' },
+    servers: { type: 'string', default: Object.keys(SERVERS).join() },
+    reviews: { type: 'string', default: REVIEWS.map(({ name }) => name).join(';') },
+    protocols: { type: 'string', default: Object.keys(PROTOCOLS).join() },
+    'in-flight': { type: 'string', default: '1,16,64' },
+    /** A look only: nothing is written, no goal is judged. */
+    look: { type: 'boolean', default: false },
+  },
+});
+const names = flags.servers.split(',') as ServerName[];
+const reviews = REVIEWS.filter(({ name }) => flags.reviews.split(';').includes(name));
+const protocols = flags.protocols.split(',') as Protocol[];
+const inFlights = flags['in-flight'].split(',').map(Number);
+
+const say = (line: string) => console.error(`• ${line}`);
+const servers: Server[] = [];
+let folder = '';
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => void end().then(() => process.exit(130)));
+try {
+  await bench();
+} catch (error) {
+  console.error(`bench: ${error instanceof Error ? error.message : error}`);
+  process.exitCode = 1;
+} finally {
+  await end();
+}
+
+async function end(): Promise<void> {
+  await Promise.all(servers.splice(0).map((server) => server.stop()));
+  if (folder) await rm(folder, { recursive: true, force: true });
+}
+
+async function bench(): Promise<void> {
+  if (cpus().length < 2) throw new Error('it needs two cores, one for the servers and one for the load');
+  folder = await mkdtemp(join(tmpdir(), 'ips-bench-'));
+  say('building IPS and the Go webhook');
+  await prepare(folder);
+  for (const review of reviews) await writeFile(fileOf(review), review.body);
+  for (const name of names) servers.push(await startServer(name, folder, SERVER_CORE));
+  await checkSameWork(servers, reviews);
+  const results: Result[] = [];
+  // The first is not counted: code gets compiled, heaps get their size.
+  for (let round = 0; round <= Number(flags.rounds); round += 1) {
+    say(round === 0 ? 'warming up' : `round ${round} of ${flags.rounds}`);
+    const measured = await oneRound(round, round === 0 ? 300 : Number(flags.ms));
+    if (round > 0) results.push(...measured);
+  }
+  console.log(report(results));
+  if (flags.look) return;
+  await keep(results);
+  await writeSection(PAGE, report(results));
+  for (const goal of missedGoals(results)) {
+    console.log(`goal missed: ${goal}`);
+    process.exitCode = 1;
+  }
+}
+
+async function oneRound(round: number, forMs: number): Promise<Result[]> {
+  const results: Result[] = [];
+  const loads = round === 0 ? inFlights.slice(-1) : inFlights;
+  let turn = round;
+  for (const review of reviews)
+    for (const protocol of protocols)
+      for (const inFlight of loads) {
+        turn += 1;
+        // In another order each time: who comes later on a machine must not always be the same.
+        const order = servers.map((_, index) => servers[(index + turn) % servers.length] as Server);
+        for (const server of order) {
+          const load = { protocol, inFlight, reviewFile: fileOf(review) };
+          const measured = await measure(server, load, { folder, core: LOAD_CORE, forMs });
+          const about = { server: server.name as ServerName, review: review.name, protocol, inFlight, round };
+          results.push({ ...about, ...measured });
+        }
+        if (round > 0) say(progress(results.slice(-order.length)));
+      }
+  return results;
+}
+
+function progress(of: Result[]): string {
+  const [first] = of;
+  const rates = names.map((name) => {
+    const result = of.find(({ server }) => server === name);
+    return `${name} ${result?.requestsPerSecond.toFixed(0)}/s ${result?.cpuMicros.toFixed(0)} µs`;
+  });
+  return `  ${first?.review}, ${first?.protocol}, ${first?.inFlight} in flight: ${rates.join(', ')}`;
+}
+
+function fileOf(review: Review): string {
+  return join(folder, `${review.name.replace(/\W+/g, '-')}.json`);
+}
+
+async function keep(results: Result[]): Promise<void> {
+  const date = new Date().toISOString();
+  const lineOf = async (program: string, args: string[]) =>
+    (await run(program, args).catch(() => 'unknown')).split('\n')[0];
+  const peer = ['list', '-C', join(ROOT, 'bench/peers/admission'), '-m', 'sigs.k8s.io/controller-runtime'];
+  const data = {
+    command: `make bench-admission ROUNDS=${flags.rounds}`,
+    date,
+    commit: await lineOf('git', ['describe', '--always', '--dirty']),
+    versions: {
+      node: process.version,
+      go: await lineOf('go', ['env', 'GOVERSION']),
+      controllerRuntime: (await lineOf('go', peer))?.split(' ')[1],
+      load: await lineOf('h2load', ['--version']),
+    },
+    machine: {
+      cpu: cpus()[0]?.model ?? 'unknown',
+      cpus: cpus().length,
+      memoryGB: Math.round(totalmem() / 1e9),
+      pinned: `servers to core ${SERVER_CORE}, load to core ${LOAD_CORE}`,
+    },
+    secondsEach: Number(flags.ms) / 1000,
+    servers: SERVERS,
+    reviews: Object.fromEntries(reviews.map(({ name, about }) => [name, about])),
+    results: results.map(rounded),
+  };
+  await mkdir(RESULTS, { recursive: true });
+  const file = join(RESULTS, `admission-${date.slice(0, 19).replace(/[T:]/g, '-')}.json`);
+  // One result a line.
+  const text = JSON.stringify(data, undefined, 2).replace(/\{\n {6}"server"[^}]*\}/g, (each) =>
+    each.replace(/\n\s+/g, ' '),
+  );
+  await writeFile(file, `${text}\n`);
+  say(`kept as ${relative(process.cwd(), file)}`);
+}
+
+function rounded(result: Result): Result {
+  const entries = Object.entries(result).map(([name, value]) => [
+    name,
+    typeof value === 'number' ? Math.round(value * 1000) / 1000 : value,
+  ]);
+  return Object.fromEntries(entries);
+}
