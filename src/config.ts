@@ -25,9 +25,9 @@ export type Config = {
   logLevel: string;
 };
 
-type Option = { env: string; flag: string; fallback: string; help: string };
+export type Option = { env: string; flag: string; fallback: string; help: string };
 
-const OPTIONS = {
+export const OPTIONS = {
   serverPort: {
     env: 'SERVER_PORT',
     flag: 'server-port',
@@ -141,10 +141,15 @@ const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const
 export function readConfig(args: string[], environment: NodeJS.ProcessEnv): ConfigResult {
   if (args[0] === 'uninstall') return readUninstall(args.slice(1), environment);
   const errors: string[] = [];
-  const flags = readFlags(args, errors);
+  const flags = readFlags(args, SERVER_FLAGS, errors);
   if (flags['help']) return { ok: true, command: { run: 'help' } };
   if (flags['version']) return { ok: true, command: { run: 'version' } };
+  const config = readSettings(flags, environment, errors);
+  return errors.length > 0 ? { ok: false, errors } : { ok: true, command: { run: 'serve', config } };
+}
 
+/** Every setting, from its flag, its variable, or its default; mistakes are added to `errors`. */
+export function readSettings(flags: Flags, environment: NodeJS.ProcessEnv, errors: string[]): Config {
   const raw = (name: keyof Config): string => {
     const { env, flag, fallback } = OPTIONS[name];
     const given = flags[flag];
@@ -209,7 +214,7 @@ export function readConfig(args: string[], environment: NodeJS.ProcessEnv): Conf
     fail('workerImageLegacy', 'must name the image of the no-op, which PULL_STRATEGY asks for');
   if (config.serverPort !== 0 && config.serverPort === config.webhookPort)
     fail('webhookPort', 'is also the SERVER_PORT');
-  return errors.length > 0 ? { ok: false, errors } : { ok: true, command: { run: 'serve', config } };
+  return config;
 }
 
 function readUninstall(args: string[], environment: NodeJS.ProcessEnv): ConfigResult {
@@ -230,21 +235,29 @@ function readUninstall(args: string[], environment: NodeJS.ProcessEnv): ConfigRe
   }
 }
 
-function readFlags(args: string[], errors: string[]): Record<string, string | boolean | undefined> {
-  const strings = Object.values(OPTIONS).map(({ flag }) => [flag, { type: 'string' as const }] as const);
-  const booleans = ['help', 'version'].map((flag) => [flag, { type: 'boolean' as const }] as const);
-  const options = Object.fromEntries<{ type: 'string' | 'boolean' }>([...strings, ...booleans]);
+export type FlagType = { type: 'string' | 'boolean'; multiple?: boolean; short?: string };
+export type Flags = Record<string, string | string[] | boolean | undefined>;
+
+const SERVER_FLAGS: Record<string, FlagType> = {
+  ...Object.fromEntries(Object.values(OPTIONS).map(({ flag }) => [flag, { type: 'string' as const }])),
+  help: { type: 'boolean' },
+  version: { type: 'boolean' },
+};
+
+/** Reads the flags of a command; mistakes are added to `errors`, all of them. */
+export function readFlags(args: string[], options: Record<string, FlagType>, errors: string[]): Flags {
   // Not strict: that stops at the first mistake.
   const { tokens } = parseArgs({ args, options, strict: false, tokens: true });
-  const flags: Record<string, string | boolean> = {};
+  const flags: Flags = {};
   for (const token of tokens) {
     if (token.kind === 'positional')
       errors.push(`unexpected argument ${JSON.stringify(token.value)} (see --help)`);
     if (token.kind !== 'option') continue;
     const { name, rawName, value } = token;
-    const type = Object.hasOwn(options, name) ? options[name]?.type : undefined;
-    const problem = flagProblem(type, value);
+    const option = Object.hasOwn(options, name) ? options[name] : undefined;
+    const problem = flagProblem(option?.type, value);
     if (problem) errors.push(`${rawName} ${problem} (see --help)`);
+    else if (option?.multiple) flags[name] = [...((flags[name] as string[] | undefined) ?? []), value ?? ''];
     else flags[name] = value ?? true;
   }
   return flags;
@@ -267,6 +280,7 @@ export function helpText(): string {
     'usage: ips [FLAGS]     runs admission and the controller; flags go before environment variables',
     '       ips uninstall [--kubeconfig FILE] [--dry-run]',
     '                       takes IPS, and all that it wrote, out of a cluster',
+    '       ips plan …      shows which images IPS would bring to which nodes; changes nothing (ips plan --help)',
     '',
     ...lines,
     `  ${'--version'.padEnd(32)}${''.padEnd(24)}prints the version`,

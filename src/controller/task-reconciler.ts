@@ -4,8 +4,8 @@ import { stableJson } from '../domain/fingerprint.ts';
 import type { Job, KubernetesNode, RuntimeClass } from '../domain/kubernetes.ts';
 import type { NodeMatcher } from '../domain/node-matching.ts';
 import { nodeKey } from '../domain/node-set.ts';
-import { type PullStrategy, pullStrategy, type StrategyOptions } from '../domain/node-strategy.ts';
-import { eligibleNodes, type NodeLimit, presenceOnNode } from '../domain/node-view.ts';
+import { type StrategyOptions, strategyOf } from '../domain/node-strategy.ts';
+import { eligibleNodes, limitOf, presenceOnNode } from '../domain/node-view.ts';
 import {
   DEFAULTS,
   type OpenBatch,
@@ -14,9 +14,8 @@ import {
   type TaskPhase,
 } from '../domain/prewarm-task.ts';
 import { reasonKind, USUAL_REASONS } from '../domain/pull-failure.ts';
-import { batchSize } from '../domain/pull-width.ts';
 import { compileRuntimeMatcher } from '../domain/runtime-class.ts';
-import { type Progress, planBatch, taskProgress } from '../domain/task-progress.ts';
+import { type Progress, planBatch, taskProgress, wantedNodes } from '../domain/task-progress.ts';
 import { jobName, SPEC_HASH_ANNOTATION, type WarmerOptions, warmerJob } from '../domain/warmer-job.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isConflict, isNotFound, isRefused } from '../kube/errors.ts';
@@ -73,7 +72,11 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const nowMs = options.now().getTime();
     const { outcomes, looking } = await options.batchWatch.outcomes(task, nowMs);
     const all = options.nodes.values();
-    const nodes = eligibleNodes(all, { fits: matcherOf(task), strategies: options.warmer, ...limitOf(task) });
+    const nodes = eligibleNodes(all, {
+      fits: matcherOf(task),
+      strategies: options.warmer,
+      ...limitOf(task.spec),
+    });
     const progress = taskProgress({
       task,
       ...nodes,
@@ -110,11 +113,6 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const fits = compileRuntimeMatcher(requirements, name, runtimeClass);
     matchers.set(requirements, { runtimeClass, fits });
     return fits;
-  }
-
-  /** Of a cold node, which is an eligible one, so that it has a strategy. */
-  function strategyOf(node: KubernetesNode): PullStrategy {
-    return pullStrategy(node, options.warmer).strategy ?? 'image-volume';
   }
 
   async function giveUp(key: string): Promise<void> {
@@ -161,17 +159,20 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
 
   /** Plans the next batch, as far as there are cold nodes, width and pull tokens; gives back the tokens of what ended. */
   async function cutBatch(key: string, task: PrewarmTask, progress: Progress, nowMs: number): Promise<void> {
-    const { cold, running, width, atMost, status } = progress;
-    const batches = status.batches ?? [];
-    const wanted = Math.min(batchSize(width, { cold: cold.length, running, batches, nowMs }), atMost);
+    const { running, status } = progress;
+    const wanted = wantedNodes(progress, nowMs);
     // Who does not ask has no place in the queue: it would be kept free for nothing.
-    if (wanted <= 0 && batches.length === 0) await claims.release(key);
+    if (wanted <= 0 && !status.batches?.length) await claims.release(key);
     const turn = wanted > 0 && (await claims.claim(key, rankOf(task)));
     const count = await tokens.claim(key, running, turn ? wanted : 0);
     if (count === 0) return;
     const nameOf = (round: number, batch: number, attempt: number) =>
       jobName(task.metadata.uid ?? '', round, batch, attempt);
-    planBatch(task, progress, { count, strategyOf, presence: presenceOnNode, nowMs, nameOf });
+    const strategyHere = (node: KubernetesNode) => strategyOf(node, options.warmer);
+    planBatch(task, progress, {
+      ...{ count, presence: presenceOnNode, nowMs, nameOf },
+      strategyOf: strategyHere,
+    });
   }
 
   /** Writes the status before anything is made or removed because of it: a restart must find every Job. */
@@ -306,10 +307,6 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
       expires ? { afterMs: EXPIRY_CHECK_MS } : undefined,
     );
   }
-}
-
-function limitOf({ spec: { maxNodes } }: PrewarmTask): { limit?: NodeLimit } {
-  return maxNodes ? { limit: { maxNodes, first: (nodes, count) => nodes.slice(0, count) } } : {};
 }
 
 export function rankOf(task: PrewarmTask): { priority: number; sinceMs: number } {

@@ -52,6 +52,11 @@ export function pullStrategy(node: KubernetesNode, options: StrategyOptions): No
     : none(`${reason}, and WORKER_IMAGE_LEGACY is not set`);
 }
 
+/** The strategy of an eligible node, so that it has one. */
+export function strategyOf(node: KubernetesNode, options: StrategyOptions): PullStrategy {
+  return pullStrategy(node, options).strategy ?? 'image-volume';
+}
+
 function none(reason: string): NodeStrategy {
   return { strategy: undefined, reason };
 }

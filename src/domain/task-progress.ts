@@ -11,7 +11,7 @@ import {
   type PrewarmTaskStatus,
   type TaskPhase,
 } from './prewarm-task.ts';
-import { currentWidth, nextWidth, widthOfNewRound } from './pull-width.ts';
+import { batchSize, currentWidth, nextWidth, widthOfNewRound } from './pull-width.ts';
 import { progressMessage } from './status-text.ts';
 import { type WarmNodes, warmNodes } from './warm-nodes.ts';
 
@@ -103,6 +103,12 @@ function probeLimit(status: PrewarmTaskStatus, nowMs: number): number {
   if (status.phase !== 'Warming') return 1;
   const [probe] = status.batch === 1 ? (status.batches ?? []) : [];
   return probe && nowMs - Date.parse(probe.startedAt) < PROBE_MS ? 0 : Number.POSITIVE_INFINITY;
+}
+
+/** How many nodes the next batch takes, as far as the task alone decides; 0: none now. */
+export function wantedNodes({ cold, running, width, atMost, status }: Progress, nowMs: number): number {
+  const batches = status.batches ?? [];
+  return Math.min(batchSize(width, { cold: cold.length, running, batches, nowMs }), atMost);
 }
 
 /**

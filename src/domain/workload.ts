@@ -54,6 +54,11 @@ export function isWorkloadKind(kind: unknown): kind is WorkloadKind {
   return kind === 'Deployment' || kind === 'Pod';
 }
 
+/** The kinds, for a sentence. */
+export function workloadKinds(): string {
+  return Object.keys(WORKLOAD_API_VERSIONS).join(', ');
+}
+
 /** A pod of a Deployment is the Deployment's matter: it inherits the annotations, and must not count again. */
 export function isControlledByBuiltIn(owners: OwnerReference[] | undefined): boolean {
   return (owners ?? []).some(

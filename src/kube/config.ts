@@ -1,4 +1,6 @@
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { delimiter, join } from 'node:path';
 import { KubeConfig, type RequestContext } from '@kubernetes/client-node';
 
 /**
@@ -35,4 +37,26 @@ export function loadKubeConfig(file: string | undefined): KubeConfig {
       'KUBECONFIG (--kubeconfig) is not set, and this is not a pod of a cluster: there is no API server to talk to',
     );
   return config;
+}
+
+/**
+ * As kubectl finds it: `file`, else what KUBECONFIG names (several files are merged), else ~/.kube/config; then the
+ * context that is named, else the current one.
+ */
+export function loadUserKubeConfig(file: string | undefined, context: string | undefined): KubeConfig {
+  const named = file || process.env['KUBECONFIG'] || join(homedir(), '.kube/config');
+  const files = file ? [file] : named.split(delimiter).filter((each) => each && existsSync(each));
+  const [first, ...others] = files.length > 0 ? files : [named];
+  const config = new SharedConnectionConfig();
+  config.loadFromFile(first ?? named);
+  for (const each of others) {
+    const other = new KubeConfig();
+    other.loadFromFile(each);
+    config.mergeConfig(other);
+  }
+  if (context !== undefined) config.setCurrentContext(context);
+  if (config.getCurrentCluster()) return config;
+  const known = config.getContexts().map(({ name }) => name);
+  const wanted = context === undefined ? 'there is no current context' : `there is no context ${context}`;
+  throw new Error(`${files.join(', ') || named}: ${wanted}; there are: ${known.join(', ') || 'none'}`);
 }
