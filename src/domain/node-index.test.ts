@@ -4,6 +4,8 @@ import type { KubernetesNode, NodeSelectorRequirement } from './kubernetes.ts';
 import { createNodeIndex } from './node-index.ts';
 import { compileNodeMatcher, type NodeRequirements } from './node-matching.ts';
 import { nodeKey } from './node-set.ts';
+import { eligibleNodes } from './node-view.ts';
+import { compileRuntimeMatcher, fittingNodes } from './runtime-class.ts';
 
 const key = fc.constantFrom(
   'zone',
@@ -22,6 +24,9 @@ const some = <T>(arbitrary: fc.Arbitrary<T>, maxLength = 3) => fc.array(arbitrar
 const record = (values: fc.Arbitrary<string>) =>
   some(fc.tuple(key, values)).map((entries) => Object.fromEntries(entries) as Record<string, string>);
 
+const truth = fc.constantFrom('True', 'False');
+const NO_KEYS = { requiredKeys: [] };
+
 const taint = fc.record(
   { key: fc.constantFrom('a', 'b'), value, effect },
   { requiredKeys: ['key', 'effect'] },
@@ -34,8 +39,13 @@ const node: fc.Arbitrary<KubernetesNode> = fc.record(
     ),
     spec: fc.record({ unschedulable: fc.boolean(), taints: some(taint) }, { requiredKeys: [] }),
     status: fc.record(
-      { nodeInfo: fc.record({ operatingSystem: value }, { requiredKeys: [] }) },
-      { requiredKeys: [] },
+      {
+        nodeInfo: fc.record({ operatingSystem: value, kubeletVersion: fc.constant('v1.36.3') }, NO_KEYS),
+        conditions: some(fc.record({ type: fc.constantFrom('Ready', 'DiskPressure'), status: truth }), 2),
+        runtimeHandlers: some(fc.record({ name: fc.constantFrom('kata', 'runc') }), 1),
+        allocatable: fc.record({ cpu: fc.constantFrom('1', '8') }),
+      },
+      NO_KEYS,
     ),
   },
   { requiredKeys: ['metadata'] },
@@ -122,6 +132,47 @@ describe('createNodeIndex', () => {
         expect(index.fitting(one, other)).toEqual(index.fitting(one).filter((each) => both.has(each)));
       }),
       { numRuns: 100 },
+    );
+  });
+
+  it('leads to the same nodes to warm as asking each node', () => {
+    const strategies = { strategy: 'injected-noop', workerImageLegacy: 'noop:1' } as const;
+    fc.assert(
+      fc.property(some(node, 8), requirements, (nodes, asked) => {
+        const index = createNodeIndex(nodes);
+        const question = { fits: compileNodeMatcher(asked), strategies };
+        const { skipped: all, ...wanted } = eligibleNodes(index.all(), question);
+        const { skipped, ...found } = eligibleNodes(index.all(), {
+          ...question,
+          fitting: index.fitting(asked),
+        });
+        expect(found).toEqual(wanted);
+        expect([...all]).toEqual(expect.arrayContaining([...skipped]));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('knows the nodes for pods of a RuntimeClass', () => {
+    const scheduling = fc.record({ nodeSelector: record(value), tolerations: some(toleration) }, NO_KEYS);
+    const overhead = fc.record({ podFixed: fc.record({ cpu: fc.constantFrom('250m', '4') }) });
+    const runtimeClass = fc.record(
+      { metadata: fc.constant({ name: 'kata' }), handler: fc.constant('kata'), scheduling, overhead },
+      { requiredKeys: ['metadata'] },
+    );
+    fc.assert(
+      fc.property(
+        some(node, 8),
+        requirements,
+        fc.option(runtimeClass, { nil: undefined }),
+        (nodes, asked, found) => {
+          const index = createNodeIndex(nodes);
+          const fits = compileRuntimeMatcher(asked, 'kata', found);
+          const wanted = index.all().filter((each) => fits(each) === undefined);
+          expect(fittingNodes(index, asked, 'kata', found)).toEqual(wanted);
+        },
+      ),
+      { numRuns: 300 },
     );
   });
 
