@@ -10,6 +10,7 @@ import type {
   Pod,
   RuntimeClass,
 } from '../domain/kubernetes.ts';
+import { createNodeIndex } from '../domain/node-index.ts';
 import type { StrategyOptions } from '../domain/node-strategy.ts';
 import { nodeChanged, trimNode } from '../domain/node-view.ts';
 import type { PrewarmTask } from '../domain/prewarm-task.ts';
@@ -138,7 +139,9 @@ export function createController(options: ControllerOptions): Controller {
   const nodes = informer<KubernetesNode>({
     resource: RESOURCES.nodes,
     trim: trimNode,
-    onChange(_key, before, after) {
+    onChange(name, before, after) {
+      if (after) nodeIndex.put(after);
+      else nodeIndex.remove(name);
       if (before && after && !nodeChanged(before, after)) return;
       nodesTimer ??= setTimeout(() => {
         nodesTimer = undefined;
@@ -146,6 +149,7 @@ export function createController(options: ControllerOptions): Controller {
       }, NODES_SETTLE_MS);
     },
   });
+  const nodeIndex = createNodeIndex();
   let nodesTimer: NodeJS.Timeout | undefined;
   const runtimeClasses = informer<RuntimeClass>({
     resource: RESOURCES.runtimeClasses,
@@ -175,7 +179,7 @@ export function createController(options: ControllerOptions): Controller {
   const tokens = createMemoryTokens(options.maxConcurrentPulls, askAgain);
   const batchWatch = createBatchWatch({ client, jobs, pods, nodes });
   const reconcileTask = createTaskReconciler({
-    ...{ client, tasks, nodes, runtimeClasses, jobs, metrics, now, log },
+    ...{ client, tasks, nodes: nodeIndex, runtimeClasses, jobs, metrics, now, log },
     batchWatch,
     claims,
     tokens,

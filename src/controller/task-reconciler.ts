@@ -2,8 +2,8 @@ import type { Logger } from 'pino';
 import type { PullTokens, TaskClaims } from '../coordination/ports.ts';
 import { stableJson } from '../domain/fingerprint.ts';
 import type { Job, KubernetesNode, RuntimeClass } from '../domain/kubernetes.ts';
+import type { NodeIndex } from '../domain/node-index.ts';
 import type { NodeMatcher } from '../domain/node-matching.ts';
-import { nodeKey } from '../domain/node-set.ts';
 import { type StrategyOptions, strategyOf } from '../domain/node-strategy.ts';
 import { eligibleNodes, limitOf, presenceOnNode } from '../domain/node-view.ts';
 import {
@@ -14,7 +14,7 @@ import {
   type TaskPhase,
 } from '../domain/prewarm-task.ts';
 import { reasonKind, USUAL_REASONS } from '../domain/pull-failure.ts';
-import { compileRuntimeMatcher } from '../domain/runtime-class.ts';
+import { compileRuntimeMatcher, fittingNodes } from '../domain/runtime-class.ts';
 import { type Progress, planBatch, taskProgress, wantedNodes } from '../domain/task-progress.ts';
 import { jobName, SPEC_HASH_ANNOTATION, type WarmerOptions, warmerJob } from '../domain/warmer-job.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -29,7 +29,7 @@ import type { Again } from './work-queue.ts';
 export type TaskReconcilerOptions = {
   client: KubeClient;
   tasks: Informer<PrewarmTask>;
-  nodes: Informer<KubernetesNode>;
+  nodes: Pick<NodeIndex, 'all' | 'fitting' | 'keys'>;
   runtimeClasses: Informer<RuntimeClass>;
   jobs: Informer<Job>;
   batchWatch: BatchWatch;
@@ -71,16 +71,15 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   async function warm(key: string, task: PrewarmTask): Promise<Again> {
     const nowMs = options.now().getTime();
     const { outcomes, looking } = await options.batchWatch.outcomes(task, nowMs);
-    const all = options.nodes.values();
-    const nodes = eligibleNodes(all, {
-      fits: matcherOf(task),
+    const nodes = eligibleNodes(options.nodes.all(), {
+      ...{ fits: matcherOf(task), fitting: fittingOf(task) },
       strategies: options.warmer,
       ...limitOf(task.spec),
     });
     const progress = taskProgress({
       task,
       ...nodes,
-      known: new Set(all.map(nodeKey)),
+      known: options.nodes.keys(),
       presence: presenceOnNode,
       outcomes,
       nowMs,
@@ -113,6 +112,12 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const fits = compileRuntimeMatcher(requirements, name, runtimeClass);
     matchers.set(requirements, { runtimeClass, fits });
     return fits;
+  }
+
+  function fittingOf({
+    spec: { nodeRequirements = {}, runtimeClassName: name },
+  }: PrewarmTask): KubernetesNode[] {
+    return fittingNodes(options.nodes, nodeRequirements, name, options.runtimeClasses.get(name ?? ''));
   }
 
   async function giveUp(key: string): Promise<void> {

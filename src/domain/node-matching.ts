@@ -31,7 +31,7 @@ export type NodeMatcher = (node: KubernetesNode) => string | undefined;
 
 type Comparison = 'Gt' | 'Lt';
 
-const OS_LABEL = 'kubernetes.io/os';
+export const OS_LABEL = 'kubernetes.io/os';
 const UNSCHEDULABLE_TAINT: Taint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' };
 const MAX_QUOTED_VALUES = 3;
 
@@ -106,7 +106,7 @@ function firstReason(matchers: NodeMatcher[], node: KubernetesNode): string | un
 }
 
 /** Own labels only: a selector may ask for a key that every object inherits, such as `constructor`. */
-function labelOf({ metadata: { labels } }: KubernetesNode, key: string): string | undefined {
+export function labelOf({ metadata: { labels } }: KubernetesNode, key: string): string | undefined {
   return labels && Object.hasOwn(labels, key) ? labels[key] : undefined;
 }
 

@@ -51,6 +51,8 @@ export const presenceOnNode: PresenceOf = (node, image) => {
 export type NodeQuestion = {
   /** What the workload asks of a node. */
   fits: NodeMatcher;
+  /** Those that fit, in the order of the nodes, where an index knows them: then the others are not asked one by one. */
+  fitting?: readonly KubernetesNode[];
   strategies: StrategyOptions;
   /** Why a node has no room for what would come. */
   room?: NodeMatcher;
@@ -71,7 +73,7 @@ export function limitOf({ maxNodes }: { maxNodes?: string }): { limit?: NodeLimi
 export type Eligibility = {
   /** The nodes to warm: by name, under a limit the best first. */
   eligible: KubernetesNode[];
-  /** Why each of the others is left out, by name. */
+  /** Why each of the others is left out, by name; where `fitting` was given, not of those that do not fit. */
   skipped: Map<string, string>;
   /** Of those, the nodes that the workload may use all the same: its users are told of them. */
   leftOut: Map<string, string>;
@@ -83,19 +85,11 @@ export type Eligibility = {
 const CONDITION_TAINT = 'node.kubernetes.io/';
 
 /** The nodes to warm, and why the others are not. */
-export function eligibleNodes(nodes: KubernetesNode[], question: NodeQuestion): Eligibility {
-  const skipped = new Map<string, string>();
-  const leftOut = new Map<string, string>();
-  const fit: KubernetesNode[] = [];
-  for (const node of nodes) {
-    const refusal = refusalOf(node, question);
-    if (!refusal) {
-      fit.push(node);
-      continue;
-    }
-    skipped.set(nameOf(node), refusal.reason);
-    if (refusal.usable) leftOut.set(nameOf(node), refusal.reason);
-  }
+export function eligibleNodes(nodes: readonly KubernetesNode[], question: NodeQuestion): Eligibility {
+  const { fit, skipped, leftOut } = sift(nodes, question);
+  const { fitting, ...asked } = question;
+  // Where nothing is left, each node is asked why.
+  if (fitting && fit.length === 0) return eligibleNodes(nodes, asked);
   fit.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
   const nothingEligible = fit.length === 0 ? `no node is eligible${whyNot(skipped)}` : undefined;
   const { limit } = question;
@@ -107,6 +101,30 @@ export function eligibleNodes(nodes: KubernetesNode[], question: NodeQuestion): 
   // A limit that is reached takes others in their place, so that nobody misses them.
   const missed = chosen.size < nodeLimit(limit.maxNodes, fit.length) ? leftOut : new Map<string, string>();
   return { eligible, skipped, leftOut: missed, nothingEligible };
+}
+
+function sift(nodes: readonly KubernetesNode[], question: NodeQuestion) {
+  const skipped = new Map<string, string>();
+  const leftOut = new Map<string, string>();
+  const fit: KubernetesNode[] = [];
+  const { fitting } = question;
+  const fitsAlready: NodeQuestion = { ...question, fits: () => undefined };
+  let next = 0;
+  for (const node of nodes) {
+    const fits = fitting?.[next] === node;
+    if (fits) next += 1;
+    else if (fitting && isWell(node)) continue;
+    const refusal = refusalOf(node, fits ? fitsAlready : question);
+    if (!refusal) fit.push(node);
+    else skipped.set(nameOf(node), refusal.reason);
+    if (refusal?.usable) leftOut.set(nameOf(node), refusal.reason);
+  }
+  return { fit, skipped, leftOut };
+}
+
+/** One that is not may fit all the same, see `passingProblem`. */
+function isWell(node: KubernetesNode): boolean {
+  return !node.spec?.unschedulable && !nodeReadiness(node);
 }
 
 /** `usable`: the workload may use the node, so that its users want to know. */

@@ -1,4 +1,5 @@
 import type { KubernetesNode, KubernetesObject, RuntimeClass } from './kubernetes.ts';
+import type { NodeIndex } from './node-index.ts';
 import { compileNodeMatcher, type NodeMatcher, type NodeRequirements } from './node-matching.ts';
 import { parseQuantity } from './quantity.ts';
 import { WARMER_REQUESTS } from './warmer-job.ts';
@@ -23,21 +24,39 @@ export function compileRuntimeMatcher(
 ): NodeMatcher {
   if (!name) return compileNodeMatcher(requirements);
   if (!runtimeClass) return () => `RuntimeClass ${name} not found`;
-  const { nodeSelector, tolerations = [] } = runtimeClass.scheduling ?? {};
-  const own = compileNodeMatcher({
-    ...requirements,
-    tolerations: [...(requirements.tolerations ?? []), ...tolerations],
-  });
-  const theirs = compileNodeMatcher({
-    ...(nodeSelector ? { nodeSelector } : {}),
-    // Taints and cordons are looked at once, with the tolerations of both.
-    tolerations: [{ operator: 'Exists' }],
-  });
+  const [own, theirs] = bothRequirements(requirements, runtimeClass).map(compileNodeMatcher);
   return (node) => {
     const reason =
-      theirs(node) ?? rejectHandler(node, runtimeClass.handler) ?? rejectSmall(node, runtimeClass.overhead);
-    return own(node) ?? (reason && `RuntimeClass ${name}: ${reason}`);
+      theirs?.(node) ?? rejectHandler(node, runtimeClass.handler) ?? rejectSmall(node, runtimeClass.overhead);
+    return own?.(node) ?? (reason && `RuntimeClass ${name}: ${reason}`);
   };
+}
+
+/** The pod's own, and those of its RuntimeClass. */
+function bothRequirements(
+  requirements: NodeRequirements,
+  { scheduling: { nodeSelector, tolerations = [] } = {} }: RuntimeClass,
+): [own: NodeRequirements, theirs: NodeRequirements] {
+  return [
+    { ...requirements, tolerations: [...(requirements.tolerations ?? []), ...tolerations] },
+    // Taints and cordons are looked at once, with the tolerations of both.
+    { ...(nodeSelector ? { nodeSelector } : {}), tolerations: [{ operator: 'Exists' }] },
+  ];
+}
+
+/** The nodes that the matcher has no reason against, by name. */
+export function fittingNodes(
+  nodes: Pick<NodeIndex, 'fitting'>,
+  requirements: NodeRequirements,
+  name: string | undefined,
+  runtimeClass: RuntimeClass | undefined,
+): KubernetesNode[] {
+  if (!name) return nodes.fitting(requirements);
+  if (!runtimeClass) return [];
+  const { handler, overhead } = runtimeClass;
+  return nodes
+    .fitting(...bothRequirements(requirements, runtimeClass))
+    .filter((node) => !rejectHandler(node, handler) && !rejectSmall(node, overhead));
 }
 
 /** Nodes tell their handlers from containerd 2.0 and CRI-O 1.30 on; of one that does not, it shows when pods start. */
