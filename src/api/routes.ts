@@ -203,7 +203,7 @@ export async function apiRoutes(instance: FastifyInstance, options: ApiOptions):
     config: { demands: (request) => [listNodes, onTasks('list', namespaceIn(request.query))] },
     async handler({ query }) {
       const page = pageOf(state.nodes.values(), ({ metadata }) => metadata.name ?? '', query);
-      return { ...page, items: await nodeViews(page.items, tasksIn(state, query.namespace)) };
+      return { ...page, items: await nodeViews(page.items, tasksIn(state, query.namespace), state.presence) };
     },
   });
 

@@ -1,6 +1,8 @@
 import { Registry } from 'prom-client';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { createImageSizes } from '../domain/image-sizes.ts';
 import type { KubernetesNode } from '../domain/kubernetes.ts';
+import { presenceBy } from '../domain/node-view.ts';
 import type { PrewarmTask } from '../domain/prewarm-task.ts';
 import { KubeError } from '../kube/errors.ts';
 import type { Access, Demand } from './access.ts';
@@ -44,6 +46,7 @@ async function start({ access, state }: Given = {}) {
       hasSynced: () => true,
       tasks: { get: (key) => (key === 'shop/a' ? TASK : undefined), values: () => [TASK] },
       nodes: { values: () => [NODE] },
+      presence: presenceBy(createImageSizes()),
       async createTask(task) {
         written.push(task);
         return { ...task, metadata: { ...task.metadata, name: 'task-x' } };

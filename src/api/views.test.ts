@@ -1,9 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import { createImageSizes } from '../domain/image-sizes.ts';
 import type { KubernetesNode } from '../domain/kubernetes.ts';
 import { nodeKey, packNodes } from '../domain/node-set.ts';
+import { presenceBy } from '../domain/node-view.ts';
 import type { PrewarmTask } from '../domain/prewarm-task.ts';
 import { nodeViews, taskView, workloadViews } from './views.ts';
 
+const presence = presenceBy(createImageSizes());
 const TIME = '2026-01-01T00:00:00.000Z';
 const image = (name: string) => ({
   image: `docker.io/library/${name}:1`,
@@ -101,14 +104,14 @@ describe('a node', () => {
       spec: { images: [image('b'), image('c')], imagePullSecrets: ['login'] },
       status: { warmed: [{ images: [1], since: TIME, nodes: packNodes([nodeKey(n2)]) }] },
     });
-    expect(await nodeViews([n1, n2], [task(), secret])).toEqual([
+    expect(await nodeViews([n1, n2], [task(), secret], presence)).toEqual([
       { name: 'n1', ready: true, images: [image('b').image] },
       { name: 'n2', ready: true, images: [image('c').image] },
     ]);
   });
 
   it('that takes no work now says why', async () => {
-    expect(await nodeViews([node('n1', [], 'Unknown')], [])).toEqual([
+    expect(await nodeViews([node('n1', [], 'Unknown')], [], presence)).toEqual([
       { name: 'n1', ready: false, message: 'node is not ready', images: [] },
     ]);
   });
@@ -121,7 +124,7 @@ describe('a node', () => {
       turns += 1;
     }, 0);
     let over = false;
-    const views = nodeViews(nodes, tasks).finally(() => {
+    const views = nodeViews(nodes, tasks, presence).finally(() => {
       over = true;
     });
     while (!over) await new Promise((resolve) => setImmediate(resolve));

@@ -1,8 +1,8 @@
 import { setImmediate as yieldLoop } from 'node:timers/promises';
 import type { KubernetesNode } from '../domain/kubernetes.ts';
 import { nodeReadiness } from '../domain/node-matching.ts';
-import { presenceOnNode } from '../domain/node-view.ts';
 import { DEFAULTS, type PrewarmTask } from '../domain/prewarm-task.ts';
+import type { PresenceOf } from '../domain/task-progress.ts';
 import { warmNodes } from '../domain/warm-nodes.ts';
 import type { Node, Task, Workload } from './schemas.ts';
 
@@ -90,11 +90,15 @@ export function workloadViews(tasks: PrewarmTask[]): Workload[] {
 }
 
 /** What is warm on each node: of the images of these tasks, those that are there. Gives others the event loop meanwhile. */
-export async function nodeViews(nodes: KubernetesNode[], tasks: PrewarmTask[]): Promise<Node[]> {
+export async function nodeViews(
+  nodes: KubernetesNode[],
+  tasks: PrewarmTask[],
+  presence: PresenceOf,
+): Promise<Node[]> {
   const found = new Map(nodes.map((node) => [node, new Set<string>()]));
   let sinceMs = performance.now();
   for (const { spec, status } of tasks) {
-    const warm = warmNodes(spec, status?.warmed ?? [], presenceOnNode);
+    const warm = warmNodes(spec, status?.warmed ?? [], presence);
     for (const [node, images] of found)
       for (const [index, { image }] of spec.images.entries()) if (warm.has(node, index)) images.add(image);
     if (performance.now() - sinceMs < SLICE_MS) continue;

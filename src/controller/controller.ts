@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { createMemoryClaims, createMemoryTokens } from '../coordination/memory.ts';
 import { PREWARM, TASK_LABEL, WARMER_LABEL } from '../domain/annotations.ts';
 import { fleetOf } from '../domain/fleet.ts';
+import { createImageSizes } from '../domain/image-sizes.ts';
 import type {
   ContainerStatus,
   Job,
@@ -12,9 +13,10 @@ import type {
 } from '../domain/kubernetes.ts';
 import { createNodeIndex } from '../domain/node-index.ts';
 import type { StrategyOptions } from '../domain/node-strategy.ts';
-import { nodeChanged, trimNode } from '../domain/node-view.ts';
+import { nodeChanged, presenceBy, trimNode } from '../domain/node-view.ts';
 import type { PrewarmTask } from '../domain/prewarm-task.ts';
 import { trimRuntimeClass } from '../domain/runtime-class.ts';
+import type { PresenceOf } from '../domain/task-progress.ts';
 import type { WarmerOptions } from '../domain/warmer-job.ts';
 import { type Workload, type WorkloadKind, workloadOf } from '../domain/workload.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -54,6 +56,8 @@ export type Controller = {
   /** What is held in memory, for others to read. */
   tasks: Pick<Informer<PrewarmTask>, 'get' | 'values' | 'put'>;
   nodes: Pick<Informer<KubernetesNode>, 'values'>;
+  /** What is known of an image on a node. */
+  presence: PresenceOf;
 };
 
 /** A change of nodes concerns every task: many changes at once are answered once. */
@@ -136,10 +140,13 @@ export function createController(options: ControllerOptions): Controller {
     trim: ({ metadata: { managedFields: _, ...metadata }, ...rest }) => trimWarmer(metadata, rest as Pod),
     onChange: (_key, before, after) => addTaskOf(after ?? before),
   });
+  const sizes = createImageSizes();
+  const presence = presenceBy(sizes);
   const nodes = informer<KubernetesNode>({
     resource: RESOURCES.nodes,
     trim: trimNode,
     onChange(name, before, after) {
+      sizes.replace(before, after);
       if (after) nodeIndex.put(after);
       else nodeIndex.remove(name);
       if (before && after && !nodeChanged(before, after)) return;
@@ -179,7 +186,7 @@ export function createController(options: ControllerOptions): Controller {
   const tokens = createMemoryTokens(options.maxConcurrentPulls, askAgain);
   const batchWatch = createBatchWatch({ client, jobs, pods, nodes });
   const reconcileTask = createTaskReconciler({
-    ...{ client, tasks, nodes: nodeIndex, runtimeClasses, jobs, metrics, now, log },
+    ...{ client, tasks, nodes: nodeIndex, sizes, runtimeClasses, jobs, metrics, now, log },
     batchWatch,
     claims,
     tokens,
@@ -276,6 +283,7 @@ export function createController(options: ControllerOptions): Controller {
     hasSynced,
     tasks,
     nodes,
+    presence,
   };
 }
 

@@ -1,11 +1,13 @@
 import type { Logger } from 'pino';
 import type { PullTokens, TaskClaims } from '../coordination/ports.ts';
 import { stableJson } from '../domain/fingerprint.ts';
+import type { ImageSizes } from '../domain/image-sizes.ts';
 import type { Job, KubernetesNode, RuntimeClass } from '../domain/kubernetes.ts';
+import type { NodeChoice } from '../domain/node-choice.ts';
 import type { NodeIndex } from '../domain/node-index.ts';
 import type { NodeMatcher } from '../domain/node-matching.ts';
 import { type StrategyOptions, strategyOf } from '../domain/node-strategy.ts';
-import { eligibleNodes, limitOf, presenceOnNode } from '../domain/node-view.ts';
+import { presenceBy } from '../domain/node-view.ts';
 import {
   DEFAULTS,
   type OpenBatch,
@@ -15,6 +17,7 @@ import {
 } from '../domain/prewarm-task.ts';
 import { reasonKind, USUAL_REASONS } from '../domain/pull-failure.ts';
 import { compileRuntimeMatcher, fittingNodes } from '../domain/runtime-class.ts';
+import { compileTaskChoice, taskNodes } from '../domain/task-nodes.ts';
 import { type Progress, planBatch, taskProgress, wantedNodes } from '../domain/task-progress.ts';
 import { jobName, SPEC_HASH_ANNOTATION, type WarmerOptions, warmerJob } from '../domain/warmer-job.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -30,6 +33,8 @@ export type TaskReconcilerOptions = {
   client: KubeClient;
   tasks: Informer<PrewarmTask>;
   nodes: Pick<NodeIndex, 'all' | 'fitting' | 'keys'>;
+  /** Of the images on those nodes. */
+  sizes: ImageSizes;
   runtimeClasses: Informer<RuntimeClass>;
   jobs: Informer<Job>;
   batchWatch: BatchWatch;
@@ -54,6 +59,8 @@ const EXPIRY_CHECK_MS = 60_000;
 export function createTaskReconciler(options: TaskReconcilerOptions): (key: string) => Promise<Again> {
   const { client, tasks, jobs, claims, tokens, metrics, log } = options;
   const matchers = new WeakMap<object, { runtimeClass: RuntimeClass | undefined; fits: NodeMatcher }>();
+  const choices = new WeakMap<object, { runtimeClass: RuntimeClass | undefined; choice: NodeChoice }>();
+  const presence = presenceBy(options.sizes);
   const written = new Map<string, number>();
   const warming = new Set<string>();
   const fence = createPlanFence(options);
@@ -71,16 +78,15 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   async function warm(key: string, task: PrewarmTask): Promise<Again> {
     const nowMs = options.now().getTime();
     const { outcomes, looking } = await options.batchWatch.outcomes(task, nowMs);
-    const nodes = eligibleNodes(options.nodes.all(), {
-      ...{ fits: matcherOf(task), fitting: fittingOf(task) },
-      strategies: options.warmer,
-      ...limitOf(task.spec),
+    const nodes = taskNodes({
+      ...{ task, nodes: options.nodes.all(), fits: matcherOf(task), fitting: fittingOf(task) },
+      ...{ choice: () => choiceOf(task), sizes: options.sizes, strategies: options.warmer },
     });
     const progress = taskProgress({
       task,
       ...nodes,
       known: options.nodes.keys(),
-      presence: presenceOnNode,
+      presence,
       outcomes,
       nowMs,
     });
@@ -118,6 +124,15 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     spec: { nodeRequirements = {}, runtimeClassName: name },
   }: PrewarmTask): KubernetesNode[] {
     return fittingNodes(options.nodes, nodeRequirements, name, options.runtimeClasses.get(name ?? ''));
+  }
+
+  function choiceOf(task: PrewarmTask): NodeChoice {
+    const runtimeClass = options.runtimeClasses.get(task.spec.runtimeClassName ?? '');
+    const known = choices.get(task.spec);
+    if (known && known.runtimeClass === runtimeClass) return known.choice;
+    const choice = compileTaskChoice(task.spec, runtimeClass);
+    choices.set(task.spec, { runtimeClass, choice });
+    return choice;
   }
 
   async function giveUp(key: string): Promise<void> {
@@ -175,7 +190,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
       jobName(task.metadata.uid ?? '', round, batch, attempt);
     const strategyHere = (node: KubernetesNode) => strategyOf(node, options.warmer);
     planBatch(task, progress, {
-      ...{ count, presence: presenceOnNode, nowMs, nameOf },
+      ...{ count, presence, nowMs, nameOf },
       strategyOf: strategyHere,
     });
   }

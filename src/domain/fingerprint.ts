@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Toleration } from './kubernetes.ts';
+import type { NodePreferences } from './node-choice.ts';
 import type { NodeRequirements } from './node-matching.ts';
 import type { TaskImage } from './prewarm-task.ts';
 
@@ -15,6 +16,8 @@ export type FingerprintInput = {
   pull: PullIdentity;
   requirements: NodeRequirements;
   maxNodes?: string;
+  /** Set only with `maxNodes`: which nodes come first decides where images are pulled. */
+  preferences?: NodePreferences;
   /** Set where an image is pulled at every start: then each new template is new work. */
   templateHash?: string;
 };
@@ -28,6 +31,7 @@ export function fingerprint(input: FingerprintInput): string {
       pull: canonicalPull(input.pull),
       requirements: canonicalRequirements(input.requirements),
       maxNodes: input.maxNodes === '100%' ? undefined : input.maxNodes,
+      preferences: input.preferences && canonicalPreferences(input.preferences),
     }),
   ).slice(0, 32);
 }
@@ -87,7 +91,16 @@ function canonicalAffinity({ nodeSelectorTerms = [] }: NodeSelector): string[] {
   return unique(terms.map(canonicalTerm));
 }
 
-function canonicalTerm(term: NodeSelectorTerm): unknown {
+/** Two equal terms weigh twice, so they stay two. */
+function canonicalPreferences({ nodeAffinity, topologySpreadConstraints }: NodePreferences): unknown {
+  const terms = nodeAffinity?.map(({ weight, preference }) => ({ weight, ...canonicalTerm(preference) }));
+  return {
+    nodeAffinity: terms?.map(stableJson).sort(),
+    topologySpreadConstraints: topologySpreadConstraints?.map(stableJson).sort(),
+  };
+}
+
+function canonicalTerm(term: NodeSelectorTerm): object {
   const expressions = (list: NodeSelectorRequirement[] | undefined) =>
     list?.length ? unique(list.map(canonicalRequirement)) : undefined;
   return { matchExpressions: expressions(term.matchExpressions), matchFields: expressions(term.matchFields) };

@@ -52,6 +52,15 @@ export function indexNodeImages(node: KubernetesNode): NodeImages {
   return { sizes, absenceProvenAboveBytes: images === undefined ? Infinity : absenceProvenAbove(images) };
 }
 
+const indexes = new WeakMap<KubernetesNode, NodeImages>();
+
+/** Nodes are replaced, never changed, so an index lives as long as its node. */
+export function indexOfNode(node: KubernetesNode): NodeImages {
+  const known = indexes.get(node) ?? indexNodeImages(node);
+  indexes.set(node, known);
+  return known;
+}
+
 /**
  * @param canonical the image, as `normalizeImage` spells it
  * @param sizeBytes its size where it is known, as a node's status tells it

@@ -105,6 +105,7 @@ export type KubernetesNode = KubernetesObject & {
   status?: {
     conditions?: NodeCondition[];
     images?: ContainerImage[];
+    capacity?: Record<string, string>;
     allocatable?: Record<string, string>;
     runtimeHandlers?: { name?: string }[];
     nodeInfo?: {

@@ -247,7 +247,7 @@ function rejectUntoleratedTaint(
   return undefined;
 }
 
-function toleratedByAny(taint: Taint, tolerations: Toleration[]): boolean {
+export function toleratedByAny(taint: Taint, tolerations: Toleration[]): boolean {
   return tolerations.some((toleration) => tolerates(toleration, taint));
 }
 

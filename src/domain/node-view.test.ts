@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { createImageSizes } from './image-sizes.ts';
 import type { KubernetesNode, KubernetesObject } from './kubernetes.ts';
 import { compileNodeMatcher, type NodeMatcher, type NodeRequirements } from './node-matching.ts';
 import type { StrategyOptions } from './node-strategy.ts';
-import { eligibleNodes, type NodeQuestion, nodeChanged, presenceOnNode, trimNode } from './node-view.ts';
+import { eligibleNodes, type NodeQuestion, nodeChanged, presenceBy, trimNode } from './node-view.ts';
 
 const FULL = {
   apiVersion: 'v1',
@@ -136,7 +137,8 @@ describe('nodeChanged', () => {
   });
 });
 
-describe('presenceOnNode', () => {
+describe('presenceBy', () => {
+  const presenceOnNode = presenceBy(createImageSizes());
   const node: KubernetesNode = {
     metadata: { name: 'n1' },
     status: { images: [{ names: ['docker.io/library/app:1'], sizeBytes: 5 }] },

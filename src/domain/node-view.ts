@@ -1,17 +1,19 @@
-import { canonicalName, imagePresence, indexNodeImages, type NodeImages } from './image-presence.ts';
+import { canonicalName, imagePresence, indexOfNode } from './image-presence.ts';
+import type { ImageSizes } from './image-sizes.ts';
 import type { KubernetesNode, KubernetesObject } from './kubernetes.ts';
 import { type NodeMatcher, nodeReadiness } from './node-matching.ts';
 import { pullStrategy, type StrategyOptions } from './node-strategy.ts';
 import type { PresenceOf } from './task-progress.ts';
 
 const CONDITIONS = ['Ready', 'DiskPressure'];
+const DISK = ['ephemeral-storage'];
 
 /** Keeps of a node what IPS uses. */
 export function trimNode(object: KubernetesObject): KubernetesNode {
   const { metadata, spec, status } = object as KubernetesNode;
   const { name, uid, resourceVersion, deletionTimestamp, labels } = metadata;
   const { kubeletVersion, containerRuntimeVersion, operatingSystem, architecture } = status?.nodeInfo ?? {};
-  const { allocatable } = status ?? {};
+  const { allocatable, capacity } = status ?? {};
   return JSON.parse(
     JSON.stringify({
       metadata: { name, uid, resourceVersion, deletionTimestamp, labels },
@@ -21,12 +23,18 @@ export function trimNode(object: KubernetesObject): KubernetesNode {
           ?.filter((condition) => CONDITIONS.includes(condition.type))
           .map(({ type, status: value, lastHeartbeatTime }) => ({ type, status: value, lastHeartbeatTime })),
         images: status?.images,
-        allocatable: allocatable && { cpu: allocatable['cpu'], memory: allocatable['memory'] },
+        capacity: resources(capacity, DISK),
+        allocatable: resources(allocatable, ['cpu', 'memory', ...DISK]),
         runtimeHandlers: status?.runtimeHandlers?.map(({ name: handler }) => ({ name: handler })),
         nodeInfo: { kubeletVersion, containerRuntimeVersion, operatingSystem, architecture },
       },
     }),
   ) as KubernetesNode;
+}
+
+function resources(of: Record<string, string> | undefined, names: string[]): object | undefined {
+  const told = names.filter((name) => of?.[name] !== undefined);
+  return told.length > 0 ? Object.fromEntries(told.map((name) => [name, of?.[name]])) : undefined;
 }
 
 /** Whether two states of a node differ in more than the time of the heartbeat. */
@@ -39,14 +47,14 @@ function withoutHeartbeat(node: KubernetesNode): string {
   return JSON.stringify(node, (key, value: unknown) => (volatile.includes(key) ? undefined : value));
 }
 
-const indexes = new WeakMap<KubernetesNode, NodeImages>();
-
-/** Nodes are replaced, never changed, so an index lives as long as its node. */
-export const presenceOnNode: PresenceOf = (node, image) => {
-  const known = indexes.get(node) ?? indexNodeImages(node);
-  indexes.set(node, known);
-  return imagePresence(known, canonicalName(image) ?? image);
-};
+/** What is known of a node and an image, with the sizes that other nodes tell. */
+export function presenceBy(sizes: ImageSizes): PresenceOf {
+  return (node, image) => {
+    const canonical = canonicalName(image) ?? image;
+    // The smaller size is the one that proves less.
+    return imagePresence(indexOfNode(node), canonical, sizes.rangeOf(canonical)?.smallest);
+  };
+}
 
 export type NodeQuestion = {
   /** What the workload asks of a node. */

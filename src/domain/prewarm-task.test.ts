@@ -40,6 +40,17 @@ const TASK: { spec: Everything<PrewarmTaskSpec>; status: Everything<PrewarmTaskS
       os: 'linux',
     },
     maxNodes: '25%',
+    nodePreferences: {
+      nodeAffinity: [
+        { weight: 1, preference: { matchExpressions: REQUIREMENTS, matchFields: REQUIREMENTS } },
+      ],
+      topologySpreadConstraints: [
+        {
+          ...{ topologyKey: 'zone', maxSkew: 1, whenUnsatisfiable: 'DoNotSchedule', minDomains: 2 },
+          ...{ nodeAffinityPolicy: 'Ignore', nodeTaintsPolicy: 'Honor' },
+        },
+      ],
+    },
     priority: 10,
     concurrentPulls: 50,
     retry: { limit: 5, strategy: 'linear', delaySeconds: 10 },

@@ -1,5 +1,6 @@
 import type { RetryStrategy } from './annotations.ts';
 import type { KubernetesObject } from './kubernetes.ts';
+import type { NodePreferences } from './node-choice.ts';
 import type { NodeRequirements } from './node-matching.ts';
 import type { PullStrategy } from './node-strategy.ts';
 
@@ -19,6 +20,8 @@ export type PrewarmTaskSpec = {
   nodeRequirements?: NodeRequirements;
   /** A number of nodes, or a percentage such as `25%`. */
   maxNodes?: string;
+  /** Which nodes come first under that limit. */
+  nodePreferences?: NodePreferences;
   /** 1 (last) to 10 (first). */
   priority?: number;
   /** The most nodes that pull at the same time. Where it is set, so many do from the first batch on. */

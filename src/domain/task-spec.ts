@@ -27,6 +27,7 @@ export function taskSpec(plans: [PrewarmPlan, ...PrewarmPlan[]]): PrewarmTaskSpe
     ...(pull.serviceAccountName ? { serviceAccountName: pull.serviceAccountName } : {}),
     ...(pull.runtimeClassName ? { runtimeClassName: pull.runtimeClassName } : {}),
     ...(settings.maxNodes ? { maxNodes: settings.maxNodes } : {}),
+    ...(oldest.preferences ? { nodePreferences: oldest.preferences } : {}),
     // In full, as the schema's defaults would make it: what differs from it was changed by somebody.
     priority,
     ...(settings.concurrentPulls ? { concurrentPulls: settings.concurrentPulls } : {}),

@@ -3,7 +3,9 @@ import { fingerprint, type PullIdentity, sha256, stableJson } from './fingerprin
 import { parseImageReference, pullPolicyOf } from './image-reference.ts';
 import type { Container, KubernetesObject, ObjectMeta, OwnerReference, PodSpec } from './kubernetes.ts';
 import { readManagedFields, readMetadata, unreadAnnotations } from './metadata.ts';
+import type { NodePreferences } from './node-choice.ts';
 import type { NodeRequirements } from './node-matching.ts';
+import { preferencesOf } from './node-preferences.ts';
 import { readPodSpec } from './pod-spec.ts';
 import type { TaskImage } from './prewarm-task.ts';
 import { quote } from './quote.ts';
@@ -38,6 +40,8 @@ export type PrewarmPlan = {
   images: TaskImage[];
   pull: PullIdentity;
   requirements: NodeRequirements;
+  /** Only where there is a limit: without one they decide nothing. */
+  preferences?: NodePreferences;
   settings: Settings;
   warnings: string[];
 };
@@ -132,6 +136,7 @@ export function planOf(workload: Workload): PrewarmPlan {
     ...(spec.runtimeClassName ? { runtimeClassName: spec.runtimeClassName } : {}),
   };
   const requirements = requirementsOf(spec);
+  const preferences = settings.maxNodes ? preferencesOf(spec, podLabels(workload)) : undefined;
   const everyStart = images.some((image) => image.pullPolicy === 'Always');
   const print = fingerprint({
     namespace: workload.metadata.namespace ?? '',
@@ -139,9 +144,17 @@ export function planOf(workload: Workload): PrewarmPlan {
     pull,
     requirements,
     ...(settings.maxNodes ? { maxNodes: settings.maxNodes } : {}),
+    ...(preferences ? { preferences } : {}),
     ...(everyStart && workload.templateHash ? { templateHash: workload.templateHash } : {}),
   });
-  return { fingerprint: print, images, pull, requirements, settings, warnings };
+  return {
+    ...{ fingerprint: print, images, pull, requirements, settings, warnings },
+    ...(preferences ? { preferences } : {}),
+  };
+}
+
+function podLabels({ kind, metadata, template }: Workload): Record<string, string> {
+  return kind === 'Pod' ? (metadata.labels ?? {}) : template.labels;
 }
 
 function requirementsOf(spec: PodSpec): NodeRequirements {

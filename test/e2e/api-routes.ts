@@ -14,6 +14,7 @@ export async function routes(): Promise<{ method: string; url: string }[]> {
       hasSynced: () => false,
       tasks: { get: () => undefined, values: () => [] },
       nodes: { values: () => [] },
+      presence: () => 'unknown',
       createTask: never,
       cancelTask: never,
     },

@@ -1,0 +1,57 @@
+import type { ImageSizes } from './image-sizes.ts';
+import type { KubernetesNode, RuntimeClass } from './kubernetes.ts';
+import { compileNodeChoice, type NodeChoice } from './node-choice.ts';
+import type { NodeMatcher } from './node-matching.ts';
+import { compileRoom, freeBytes } from './node-room.ts';
+import { keyAt, nodeKey } from './node-set.ts';
+import type { StrategyOptions } from './node-strategy.ts';
+import { type Eligibility, eligibleNodes, presenceBy } from './node-view.ts';
+import type { PrewarmTask, PrewarmTaskSpec } from './prewarm-task.ts';
+import { compileRuntimeMatcher } from './runtime-class.ts';
+import { warmNodes } from './warm-nodes.ts';
+
+export type TaskNodesInput = {
+  task: Pick<PrewarmTask, 'spec' | 'status'>;
+  nodes: KubernetesNode[];
+  /** `compileRuntimeMatcher` of the task. */
+  fits: NodeMatcher;
+  /** `compileTaskChoice` of the task, asked for only where it has a limit. */
+  choice: () => NodeChoice;
+  sizes: ImageSizes;
+  strategies: StrategyOptions;
+};
+
+/** The nodes that a task warms, and why it leaves out the others. */
+export function taskNodes({ task, nodes, fits, choice, sizes, strategies }: TaskNodesInput): Eligibility {
+  const { images, maxNodes } = task.spec;
+  const presence = presenceBy(sizes);
+  const warm = warmNodes(task.spec, task.status?.warmed ?? [], presence);
+  // What a node's status does not prove, because a pod may have to pull again, takes no more room all the same.
+  const isThere = (node: KubernetesNode, index: number) =>
+    presence(node, images[index]?.image ?? '') === 'present' || warm.has(node, index);
+  const room = compileRoom(images, sizes, isThere);
+  const question = { fits, strategies, room };
+  if (!maxNodes) return eligibleNodes(nodes, question);
+  const busy = busyNodes(task);
+  const held = (node: KubernetesNode) =>
+    busy.has(nodeKey(node)) || images.every((_, index) => warm.has(node, index));
+  const choose = choice();
+  const first = (candidates: KubernetesNode[], count: number) =>
+    choose({ candidates, all: nodes, held, freeBytes }, count);
+  return eligibleNodes(nodes, { ...question, limit: { maxNodes, first } });
+}
+
+export function compileTaskChoice(spec: PrewarmTaskSpec, runtimeClass: RuntimeClass | undefined): NodeChoice {
+  const { nodeRequirements: requirements = {}, nodePreferences: preferences, runtimeClassName } = spec;
+  const tolerations = [...(requirements.tolerations ?? []), ...(runtimeClass?.scheduling?.tolerations ?? [])];
+  const untainted = { ...requirements, tolerations: [{ operator: 'Exists' }] };
+  const fitsAffinity = compileRuntimeMatcher(untainted, runtimeClassName, runtimeClass);
+  return compileNodeChoice({ preferences, tolerations, fitsAffinity });
+}
+
+/** The keys of the nodes in open batches. */
+function busyNodes({ status }: Pick<PrewarmTask, 'status'>): Set<string> {
+  return new Set(
+    (status?.batches ?? []).flatMap(({ nodes, keys }) => nodes.map((_, index) => keyAt(keys, index))),
+  );
+}
