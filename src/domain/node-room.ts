@@ -1,6 +1,7 @@
 import { canonicalName } from './image-presence.ts';
 import type { ImageSizes } from './image-sizes.ts';
 import type { KubernetesNode } from './kubernetes.ts';
+import { noRoom } from './left-out.ts';
 import type { NodeMatcher } from './node-matching.ts';
 import { parseQuantity } from './quantity.ts';
 
@@ -39,7 +40,7 @@ export function compileRoom(
     if (count === 0 || disk.imageBytes + coming <= MOST_OF_DISK * disk.bytes) return undefined;
     const what = `${count} ${count === 1 ? 'image' : 'images'} of ${inWords(coming)}`;
     const there = `${inWords(disk.imageBytes)} there`;
-    return `no room: ${what} and ${there} would pass 80 % of ${inWords(disk.bytes)} ephemeral storage`;
+    return noRoom(`${what} and ${there} would pass 80 % of ${inWords(disk.bytes)} ephemeral storage`);
   };
 }
 

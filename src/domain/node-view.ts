@@ -1,6 +1,7 @@
 import { canonicalName, imagePresence, indexOfNode } from './image-presence.ts';
 import type { ImageSizes } from './image-sizes.ts';
 import type { KubernetesNode, KubernetesObject } from './kubernetes.ts';
+import { groupByReason } from './left-out.ts';
 import { type NodeMatcher, nodeReadiness } from './node-matching.ts';
 import { pullStrategy, type StrategyOptions } from './node-strategy.ts';
 import type { PresenceOf } from './task-progress.ts';
@@ -169,12 +170,11 @@ function passingProblem(node: KubernetesNode, fits: NodeMatcher): string | undef
   return unready ?? fits({ ...node, spec: { taints, unschedulable } });
 }
 
-/** The most frequent reasons first. */
+/** The most frequent reasons. */
 function whyNot(skipped: Map<string, string>): string {
-  const counts = new Map<string, number>();
-  for (const reason of skipped.values()) counts.set(reason, (counts.get(reason) ?? 0) + 1);
-  const reasons = [...counts].sort(([, a], [, b]) => b - a).slice(0, 3);
-  const parts = reasons.map(([reason, count]) => `${reason} (${count} ${count === 1 ? 'node' : 'nodes'})`);
+  const parts = groupByReason(skipped)
+    .slice(0, 3)
+    .map(({ reason, nodes }) => `${reason} (${nodes.length} ${nodes.length === 1 ? 'node' : 'nodes'})`);
   return parts.length > 0 ? `: ${parts.join(', ')}` : '';
 }
 

@@ -81,7 +81,7 @@ describe('progressMessage', () => {
       ['n5', 'node is cordoned'],
     ]);
     expect(progressMessage({ phase: 'Warming', failures }, undefined, leftOut)).toBe(
-      'app:1: disk full on n1; not warmed: n2 (node gone), n3 (node is not ready), 2 nodes (node is cordoned)',
+      'app:1: disk full on n1; not warmed: 2 nodes (node is cordoned), n2 (node gone), n3 (node is not ready)',
     );
   });
 });

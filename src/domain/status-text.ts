@@ -1,5 +1,6 @@
 import { OUTPUT } from './annotations.ts';
 import { NODE_GONE, NODE_NOT_READY } from './batch-outcome.ts';
+import { groupByReason } from './left-out.ts';
 import type { PrewarmTaskStatus } from './prewarm-task.ts';
 
 /** `127.0.0.1:5000/app:1: not found on 2 nodes; …`, or what is waited for; empty when all is well. */
@@ -33,11 +34,12 @@ export function progressMessage(
   return [...shown, ...(rest > 0 ? [`and ${rest} more`] : []), ...notWarmed].join('; ');
 }
 
-/** `node-c (node is not ready), 3 nodes (node is cordoned)` */
-function byReason(nodes: ReadonlyMap<string, string>): string {
-  const groups = new Map<string, Set<string>>();
-  for (const [node, reason] of nodes) groups.set(reason, (groups.get(reason) ?? new Set()).add(node));
-  return [...groups].map(([reason, names]) => `${where(names, false)} (${reason})`).join(', ');
+/** `node-c (node is not ready), 3 nodes (node is cordoned)`, the most frequent reasons. */
+function byReason(out: ReadonlyMap<string, string>): string {
+  const groups = groupByReason(out);
+  const parts = groups.slice(0, 5).map(({ reason, nodes }) => `${where(new Set(nodes), false)} (${reason})`);
+  const rest = groups.slice(5).reduce((sum, { nodes }) => sum + nodes.length, 0);
+  return [...parts, ...(rest > 0 ? [`and ${rest} more`] : [])].join(', ');
 }
 
 function where(names: Set<string>, cut: boolean): string {
