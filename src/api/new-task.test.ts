@@ -20,6 +20,8 @@ function pointersOf(more: Partial<NewTask>): string[] {
   return [];
 }
 
+const PREFERENCES = { nodeAffinity: [{ weight: 1, preference: {} }] };
+
 it('the custom resource, with the names written out and the requirements in their place', () => {
   const task = newTask(
     body({
@@ -28,6 +30,7 @@ it('the custom resource, with the names written out and the requirements in thei
       tolerations: [{ key: 'dedicated', operator: 'Exists' }],
       os: 'linux',
       maxNodes: '25%',
+      nodePreferences: PREFERENCES,
       imagePullSecrets: ['login'],
       retry: { limit: 0 },
       ttlSecondsAfterFinished: 60,
@@ -46,7 +49,13 @@ it('the custom resource, with the names written out and the requirements in thei
         tolerations: [{ key: 'dedicated', operator: 'Exists' }],
         os: 'linux',
       },
-      ...{ maxNodes: '25%', imagePullSecrets: ['login'], retry: { limit: 0 }, ttlSecondsAfterFinished: 60 },
+      ...{
+        maxNodes: '25%',
+        nodePreferences: PREFERENCES,
+        imagePullSecrets: ['login'],
+        retry: { limit: 0 },
+        ttlSecondsAfterFinished: 60,
+      },
     },
   });
 });
@@ -111,6 +120,32 @@ describe('what the schema cannot judge is told by field', () => {
         { key: 'metadata.name', operator: 'In', values: ['a'] },
       ),
       pointers: [0, 1].map((index) => `${term}/1/matchFields/${index}`),
+    },
+    {
+      what: 'preferences that no node can have',
+      more: {
+        nodePreferences: {
+          nodeAffinity: [
+            { weight: 1, preference: { matchExpressions: [{ key: 'a', operator: 'Exists' }] } },
+            {
+              weight: 1,
+              preference: {
+                matchExpressions: [{ key: 'a', operator: 'In' }],
+                matchFields: [{ key: 'metadata.uid', operator: 'In', values: ['a'] }],
+              },
+            },
+          ],
+          topologySpreadConstraints: [
+            { topologyKey: 'a b', maxSkew: 1, whenUnsatisfiable: 'ScheduleAnyway' },
+            { topologyKey: 'zone', maxSkew: 1, whenUnsatisfiable: 'ScheduleAnyway' },
+          ],
+        },
+      },
+      pointers: [
+        'nodeAffinity/1/preference/matchExpressions/0',
+        'nodeAffinity/1/preference/matchFields/0',
+        'topologySpreadConstraints/0/topologyKey',
+      ].map((path) => `#/nodePreferences/${path}`),
     },
     {
       what: 'tolerations that tolerate nothing',

@@ -1,5 +1,5 @@
 import { parseImageReference, pullPolicyOf } from '../domain/image-reference.ts';
-import type { NodeSelectorRequirement, Toleration } from '../domain/kubernetes.ts';
+import type { NodeSelectorRequirement, NodeSelectorTerm, Toleration } from '../domain/kubernetes.ts';
 import { isLabelKey, isLabelValue, isWellFormed, isWellFormedField } from '../domain/node-matching.ts';
 import { type PrewarmTask, TASK_API_VERSION, type TaskImage } from '../domain/prewarm-task.ts';
 import { type FieldError, invalidFields } from './problem.ts';
@@ -23,7 +23,9 @@ export function newTask(body: NewTask): PrewarmTask {
   const taskImages = readImages(images, note);
   for (const [key, value] of Object.entries(nodeSelector ?? {}))
     note(`nodeSelector/${escapePointer(key)}`, selectorProblem(key, value));
-  noteAffinity(nodeAffinity, note);
+  for (const [at, term] of (nodeAffinity?.nodeSelectorTerms ?? []).entries())
+    noteTerm(term, `nodeAffinity/nodeSelectorTerms/${at}`, note);
+  notePreferences(body.nodePreferences ?? {}, note);
   for (const [index, each] of (tolerations ?? []).entries())
     note(`tolerations/${index}`, tolerationProblem(each));
   if (errors.length > 0) throw invalidFields(errors);
@@ -58,14 +60,22 @@ function readImages(images: NewTask['images'], note: Note): TaskImage[] {
   return [...read.values()];
 }
 
-function noteAffinity(affinity: NewTask['nodeAffinity'], note: Note): void {
-  for (const [at, { matchExpressions, matchFields }] of (affinity?.nodeSelectorTerms ?? []).entries()) {
-    const path = `nodeAffinity/nodeSelectorTerms/${at}`;
-    for (const [index, each] of (matchExpressions ?? []).entries())
-      note(`${path}/matchExpressions/${index}`, expressionProblem(each));
-    for (const [index, each] of (matchFields ?? []).entries())
-      note(`${path}/matchFields/${index}`, fieldProblem(each));
-  }
+function noteTerm({ matchExpressions, matchFields }: NodeSelectorTerm, path: string, note: Note): void {
+  for (const [index, each] of (matchExpressions ?? []).entries())
+    note(`${path}/matchExpressions/${index}`, expressionProblem(each));
+  for (const [index, each] of (matchFields ?? []).entries())
+    note(`${path}/matchFields/${index}`, fieldProblem(each));
+}
+
+function notePreferences(preferences: NonNullable<NewTask['nodePreferences']>, note: Note): void {
+  const { nodeAffinity = [], topologySpreadConstraints = [] } = preferences;
+  for (const [at, { preference }] of nodeAffinity.entries())
+    noteTerm(preference, `nodePreferences/nodeAffinity/${at}/preference`, note);
+  for (const [at, { topologyKey }] of topologySpreadConstraints.entries())
+    note(
+      `nodePreferences/topologySpreadConstraints/${at}/topologyKey`,
+      isLabelKey(topologyKey) ? undefined : 'is not the key of a label',
+    );
 }
 
 function selectorProblem(key: string, value: string): string | undefined {

@@ -51,22 +51,53 @@ const requirement = (operators: readonly string[]) =>
     closed,
   );
 
-const NodeAffinity = Type.Object(
+const NodeSelectorTerm = Type.Object(
   {
-    nodeSelectorTerms: Type.Array(
-      Type.Object(
-        {
-          matchExpressions: optional(
-            Type.Array(requirement(['In', 'NotIn', 'Exists', 'DoesNotExist', 'Gt', 'Lt'])),
-          ),
-          matchFields: optional(Type.Array(requirement(['In', 'NotIn']))),
-        },
-        closed,
+    matchExpressions: optional(
+      Type.Array(requirement(['In', 'NotIn', 'Exists', 'DoesNotExist', 'Gt', 'Lt'])),
+    ),
+    matchFields: optional(Type.Array(requirement(['In', 'NotIn']))),
+  },
+  closed,
+);
+
+const NodeAffinity = Type.Object(
+  { nodeSelectorTerms: Type.Array(NodeSelectorTerm, { minItems: 1 }) },
+  { ...closed, description: 'requiredDuringSchedulingIgnoredDuringExecution of a pod’s node affinity.' },
+);
+
+const NodePreferences = Type.Object(
+  {
+    nodeAffinity: optional(
+      Type.Array(
+        Type.Object(
+          {
+            weight: integer(1, 100, 'How much a node counts that matches.'),
+            preference: NodeSelectorTerm,
+          },
+          closed,
+        ),
+        { description: 'preferredDuringSchedulingIgnoredDuringExecution of a pod’s node affinity.' },
       ),
-      { minItems: 1 },
+    ),
+    topologySpreadConstraints: optional(
+      Type.Array(
+        Type.Object(
+          {
+            topologyKey: Type.String({ maxLength: 317 }),
+            maxSkew: integer(1, 2 ** 31 - 1, 'Of nodes, as if each had one pod.'),
+            whenUnsatisfiable: oneOf(['DoNotSchedule', 'ScheduleAnyway']),
+            minDomains: optional(integer(1, 2 ** 31 - 1, '1 where it is not set.')),
+            nodeAffinityPolicy: optional(oneOf(['Honor', 'Ignore'])),
+            nodeTaintsPolicy: optional(oneOf(['Honor', 'Ignore'])),
+          },
+          closed,
+        ),
+        { description: 'Without them, zones are spread over as the scheduler does by default.' },
+      ),
     ),
   },
-  { ...closed, description: 'requiredDuringSchedulingIgnoredDuringExecution of a pod’s node affinity.' },
+  { ...closed, description: 'Which nodes come first under maxNodes; without maxNodes they decide nothing.' },
 );
 
 const Toleration = Type.Object(
@@ -92,6 +123,7 @@ const WHERE = {
       description: 'A number of nodes or a percentage.',
     }),
   ),
+  nodePreferences: optional(NodePreferences),
 };
 
 /** With whose credentials. */
@@ -218,6 +250,7 @@ export const Task = Type.Object(
     tolerations: optional(Type.Array(Type.Unsafe<object>({ type: 'object', additionalProperties: true }))),
     os: optional(Type.String()),
     maxNodes: optional(Type.String()),
+    nodePreferences: optional(Type.Unsafe<object>({ type: 'object', additionalProperties: true })),
     imagePullSecrets: optional(strings),
     serviceAccountName: optional(Type.String()),
     runtimeClassName: optional(Type.String()),

@@ -29,6 +29,7 @@ export function taskView(task: PrewarmTask): Task {
     tolerations: nodeRequirements.tolerations,
     os: nodeRequirements.os,
     maxNodes: spec.maxNodes,
+    nodePreferences: spec.nodePreferences,
     imagePullSecrets: spec.imagePullSecrets,
     serviceAccountName: spec.serviceAccountName,
     runtimeClassName: spec.runtimeClassName,

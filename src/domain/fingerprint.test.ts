@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type FingerprintInput, fingerprint, sha256, stableJson, taskName } from './fingerprint.ts';
 import type { NodeSelectorTerm, Toleration } from './kubernetes.ts';
+import type { NodePreferences } from './node-choice.ts';
 import type { NodeRequirements } from './node-matching.ts';
 
 const INPUT: FingerprintInput = {
@@ -30,6 +31,20 @@ const INPUT: FingerprintInput = {
     ],
   },
   maxNodes: '25%',
+};
+
+const PREFERENCES: NodePreferences = {
+  nodeAffinity: [
+    {
+      weight: 1,
+      preference: { matchExpressions: [{ key: 'disk', operator: 'In', values: ['ssd', 'nvme'] }] },
+    },
+    { weight: 2, preference: { matchExpressions: [{ key: 'gpu', operator: 'Exists' }] } },
+  ],
+  topologySpreadConstraints: [
+    { topologyKey: 'zone', maxSkew: 1, whenUnsatisfiable: 'DoNotSchedule' },
+    { topologyKey: 'rack', maxSkew: 2, whenUnsatisfiable: 'ScheduleAnyway' },
+  ],
 };
 
 function withRequirements(change: Partial<NodeRequirements>): FingerprintInput {
@@ -175,6 +190,7 @@ describe('fingerprint', () => {
     { what: 'the service account', input: { ...INPUT, pull: { ...INPUT.pull, serviceAccountName: 'x' } } },
     { what: 'the runtime class', input: { ...INPUT, pull: { ...INPUT.pull, runtimeClassName: 'x' } } },
     { what: 'the number of nodes', input: { ...INPUT, maxNodes: '26%' } },
+    { what: 'what nodes it prefers', input: { ...INPUT, preferences: PREFERENCES } },
     { what: 'the hash of the template', input: { ...INPUT, templateHash: 'x' } },
     { what: 'the node', input: withRequirements({ nodeName: 'n1' }) },
     { what: 'the operating system', input: withRequirements({ os: 'linux' }) },
@@ -325,4 +341,23 @@ it('taskName is a name that Kubernetes takes, of the first digits', () => {
 
 it('sha256 is that of FIPS 180-4', () => {
   expect(sha256('abc')).toBe('ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
+});
+
+it('reads preferences in any order, and each as often as it stands there', () => {
+  const { nodeAffinity = [], topologySpreadConstraints = [] } = PREFERENCES;
+  const of = (preferences: NodePreferences) => fingerprint({ ...INPUT, preferences });
+  const print = of(PREFERENCES);
+  const swapped = { matchExpressions: [{ key: 'disk', operator: 'In', values: ['nvme', 'ssd'] }] };
+  expect(
+    of({
+      topologySpreadConstraints: topologySpreadConstraints.toReversed(),
+      nodeAffinity: [...nodeAffinity.slice(1), { weight: 1, preference: swapped }],
+    }),
+  ).toBe(print);
+  expect(of({ ...PREFERENCES, nodeAffinity: [...nodeAffinity, ...nodeAffinity] }), 'weighs twice').not.toBe(
+    print,
+  );
+  expect(of({ nodeAffinity }), 'without constraints the defaults apply').not.toBe(
+    of({ nodeAffinity, topologySpreadConstraints: [] }),
+  );
 });

@@ -467,6 +467,34 @@ describe('the rest of a plan', () => {
     expect(other.fingerprint !== one.fingerprint).toBe(changed);
   });
 
+  it('prefers nodes only under a limit: without one, workloads that differ in that alone share a task', () => {
+    const matchExpressions = [{ key: 'disk', operator: 'In', values: ['ssd'] }];
+    const terms = [{ weight: 1, preference: { matchExpressions } }];
+    const spec: PodSpec = {
+      affinity: { nodeAffinity: { preferredDuringSchedulingIgnoredDuringExecution: terms } },
+      topologySpreadConstraints: [
+        {
+          ...{ topologyKey: 'zone', maxSkew: 1, whenUnsatisfiable: 'DoNotSchedule' },
+          labelSelector: { matchLabels: { app: 'web' } },
+        },
+      ],
+    };
+    const of = (podSpec: PodSpec, annotations: Record<string, string>) => {
+      const object = deployment(podSpec);
+      const template = { metadata: { labels: { app: 'web' } }, spec: podSpec };
+      const metadata = { ...object.metadata, annotations: { ...OPTED_IN, ...annotations } };
+      return planOf(workloadOf('Deployment', { ...object, metadata, spec: { template } } as Deployment));
+    };
+    const limit = { 'ips/max-nodes': '1' };
+    expect(of(spec, limit).preferences).toEqual({
+      nodeAffinity: terms,
+      topologySpreadConstraints: [{ topologyKey: 'zone', maxSkew: 1, whenUnsatisfiable: 'DoNotSchedule' }],
+    });
+    expect(of(spec, limit).fingerprint).not.toBe(of({}, limit).fingerprint);
+    expect(of(spec, {})).not.toHaveProperty('preferences');
+    expect(of(spec, {}).fingerprint).toBe(of({}, {}).fingerprint);
+  });
+
   it('has a fingerprint of its own in each namespace', () => {
     const inNamespace = (namespace: string) =>
       planOf(workloadOf('Deployment', deployment({}, { namespace }))).fingerprint;
