@@ -37,7 +37,7 @@ export const ODD_KEYS = [
   ...['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'prototype', 'valueOf', 'length', '0', ''],
   ...['ips/prewarm', 'ips/status', 'ips/__proto__', 'ips/', 'toJSON', '\ud800', '\u0000', 'a/b~c'],
 ];
-const ODD_VALUES = [
+export const ODD_VALUES = [
   ...[
     'null',
     'true',
