@@ -12,7 +12,7 @@ export IPS_TEST_KUBECONFIG := $(KUBECONFIG)
 endif
 unexport KUBECONFIG
 
-.PHONY: help setup setup-cluster demo test test-unit test-e2e lint format bench-admission bench-batch cluster-up cluster-down rules undeploy presubmit
+.PHONY: help setup setup-cluster demo test test-unit test-e2e fuzz lint format bench-admission bench-batch cluster-up cluster-down rules undeploy presubmit
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,13 +32,16 @@ demo: setup-cluster ## Show the main job on a real local cluster: cold and warm,
 	@node test/demo.ts
 
 test: setup ## Run all tests; ends with "N passed, N failed, N skipped"
-	@node test/run.ts unit e2e
+	@node test/run.ts unit fuzz e2e
 
 test-unit: setup ## Run the tests that need no other process
 	@node test/run.ts unit
 
 test-e2e: setup ## Run the tests on a real cluster; FILES="test/e2e/images.test.ts …" runs only those
 	@node test/run.ts e2e $(FILES)
+
+fuzz: setup ## Ask admission whatever a grammar comes to, for ten minutes; SECONDS=60, SEED=1 repeats
+	@node test/fuzz/run.ts --seconds '$(SECONDS)' --seed '$(SEED)'
 
 lint: setup ## Check style, types and which module may import which
 	@node_modules/.bin/biome check .

@@ -11,6 +11,7 @@ export default defineConfig({
           testTimeout: 30_000,
         },
       },
+      { test: { name: 'fuzz', include: ['test/fuzz/**/*.test.ts'], environment: 'node' } },
       {
         test: {
           name: 'e2e',
