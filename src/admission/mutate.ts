@@ -10,6 +10,12 @@ export type Mutation = {
   warnings: string[];
 };
 
+const ADD_LABELS: JsonPatchOperation = { op: 'add', path: '/metadata/labels', value: {} };
+const ADD_LABEL: JsonPatchOperation = {
+  op: 'add',
+  path: jsonPointer('metadata', 'labels', PREWARM),
+  value: 'true',
+};
 const UNCHANGED: Mutation = { result: 'unchanged', patch: [], warnings: [] };
 
 /**
@@ -49,11 +55,7 @@ function optIn(workload: Workload, { labels }: Present): Mutation {
       : []),
   ];
   if (labels?.[PREWARM] === 'true') return { result: 'unchanged', patch: [], warnings: all };
-  const patch: JsonPatchOperation[] = [
-    ...(labels ? [] : [{ op: 'add' as const, path: '/metadata/labels', value: {} }]),
-    { op: 'add', path: jsonPointer('metadata', 'labels', PREWARM), value: 'true' },
-  ];
-  return { result: 'labelled', patch, warnings: all };
+  return { result: 'labelled', patch: labels ? [ADD_LABEL] : [ADD_LABELS, ADD_LABEL], warnings: all };
 }
 
 function optOut({ labels = {}, annotations = {} }: Present): JsonPatchOperation[] {

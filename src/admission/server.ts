@@ -73,10 +73,11 @@ export async function createAdmissionServer(
   });
   /** What is being answered, and since when. */
   const inFlight = new Map<Http2ServerRequest, number>();
-  server.addHook('onRequest', async ({ raw }, reply) => {
+  server.addHook('onRequest', ({ raw }, reply, done) => {
     inFlight.set(raw, Date.now());
     // Not onResponse: there is none where a client of HTTP/1.1 leaves in the middle of its request.
     reply.raw.once('close', () => inFlight.delete(raw));
+    done();
   });
   // Those time-outs are not for HTTP/2; and who does not take the answer keeps it in our memory.
   const sweep = setInterval(() => {
