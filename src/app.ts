@@ -8,6 +8,7 @@ import { createState } from './api/state.ts';
 import { createCertificates } from './certs/certificates.ts';
 import type { Config } from './config.ts';
 import { createController } from './controller/controller.ts';
+import { workloadTypes } from './domain/workload-types.ts';
 import { createKubeClient } from './kube/client.ts';
 import { loadKubeConfig } from './kube/config.ts';
 import { createMetrics } from './metrics/metrics.ts';
@@ -28,6 +29,7 @@ export async function startApp(
 ): Promise<App> {
   const now = () => new Date();
   const metrics = createMetrics({ version });
+  const types = workloadTypes(config.customWorkloads);
   const client = createKubeClient(loadKubeConfig(config.kubeconfig), {
     userAgent,
     onReturn(awayMs) {
@@ -37,7 +39,7 @@ export async function startApp(
   });
   const certificates = createCertificates({ client, metrics, config, now, log });
   const controller = createController({
-    ...{ client, metrics, now, log },
+    ...{ client, types, metrics, now, log },
     excludedNamespaces: config.excludedNamespaces,
     maxActiveTasks: config.maxActiveTasks,
     maxConcurrentPulls: config.maxConcurrentPulls,
@@ -65,6 +67,7 @@ export async function startApp(
   const http = await listen(api, config.serverPort);
   const admission = await createAdmissionServer({
     certificates: await certificates.open(),
+    types,
     excludedNamespaces: config.excludedNamespaces,
     observe(result, seconds, error) {
       if (error) log.error({ err: error }, 'admission failed');

@@ -15,6 +15,12 @@ const DEFAULTS: Config = {
   certSecret: 'ips-certificates',
   kubeconfig: undefined,
   excludedNamespaces: ['ips-system', 'kube-system'],
+  customWorkloads: [
+    {
+      ...{ apiVersion: 'argoproj.io/v1alpha1', kind: 'Rollout', plural: 'rollouts', custom: true },
+      templatePath: ['spec', 'template'],
+    },
+  ],
   maxActiveTasks: 3,
   maxConcurrentPulls: 50,
   resyncSeconds: 600,
@@ -57,6 +63,7 @@ describe('readConfig', () => {
         CERT_SECRET: 'ips-tls',
         KUBECONFIG: '/kubeconfig',
         EXCLUDED_NAMESPACES: 'a,b',
+        CUSTOM_WORKLOADS: 'fleets.shop.example/v1:Fleet:spec.a.b',
         MAX_ACTIVE_TASKS: '1000',
         MAX_CONCURRENT_PULLS: '10000',
         RESYNC_SECONDS: '86400',
@@ -76,6 +83,12 @@ describe('readConfig', () => {
         certSecret: 'ips-tls',
         kubeconfig: '/kubeconfig',
         excludedNamespaces: ['tools', 'a', 'b'],
+        customWorkloads: [
+          {
+            ...{ apiVersion: 'shop.example/v1', kind: 'Fleet', plural: 'fleets', custom: true },
+            templatePath: ['spec', 'a', 'b'],
+          },
+        ],
         maxActiveTasks: 1000,
         maxConcurrentPulls: 10_000,
         resyncSeconds: 86_400,
@@ -207,6 +220,11 @@ describe('readConfig', () => {
       environment: { PULL_STRATEGY: 'injected-noop' },
       error:
         'WORKER_IMAGE_LEGACY (--worker-image-legacy): "" must name the image of the no-op, which PULL_STRATEGY asks for',
+    },
+    {
+      environment: { CUSTOM_WORKLOADS: 'rollouts.argoproj.io/v1alpha1:Rollout:spec.template,Fleet' },
+      error:
+        'CUSTOM_WORKLOADS (--custom-workloads): "Fleet" must be PLURAL.GROUP/VERSION:KIND:PATH, such as rollouts.argoproj.io/v1alpha1:Rollout:spec.template; PATH begins with spec and leads to the pod template',
     },
     {
       environment: { LOG_LEVEL: 'verbose' },

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parseImageReference } from './domain/image-reference.ts';
 import type { StrategyOptions } from './domain/node-strategy.ts';
+import { DEFAULT_CUSTOM_WORKLOADS, readCustomWorkloads, type WorkloadType } from './domain/workload-types.ts';
 
 /** Everything that can be set, by environment variable or flag; a flag goes before its variable. */
 export type Config = {
@@ -19,6 +20,7 @@ export type Config = {
   certSecret: string;
   kubeconfig: string | undefined;
   excludedNamespaces: string[];
+  customWorkloads: WorkloadType[];
   maxActiveTasks: number;
   maxConcurrentPulls: number;
   resyncSeconds: number;
@@ -101,6 +103,12 @@ export const OPTIONS = {
     fallback: 'kube-system',
     help: 'namespaces that are left alone, beside our own',
   },
+  customWorkloads: {
+    env: 'CUSTOM_WORKLOADS',
+    flag: 'custom-workloads',
+    fallback: DEFAULT_CUSTOM_WORKLOADS,
+    help: 'custom resources that start pods, each PLURAL.GROUP/VERSION:KIND:PATH of the pod template; "none" for none',
+  },
   maxActiveTasks: {
     env: 'MAX_ACTIVE_TASKS',
     flag: 'max-active-tasks',
@@ -129,7 +137,7 @@ export const OPTIONS = {
 
 export type Command =
   | { run: 'serve'; config: Config }
-  | { run: 'uninstall'; kubeconfig: string; dryRun: boolean }
+  | { run: 'uninstall'; kubeconfig: string; dryRun: boolean; customWorkloads: WorkloadType[] }
   | { run: 'help' | 'version' };
 
 export type ConfigResult = { ok: true; command: Command } | { ok: false; errors: string[] };
@@ -189,6 +197,12 @@ export function readSettings(flags: Flags, environment: NodeJS.ProcessEnv, error
       .map((item) => item.trim())
       .filter(Boolean);
 
+  const workloadTypes = (name: keyof Config): WorkloadType[] => {
+    const { types, errors: problems } = readCustomWorkloads(raw(name));
+    for (const problem of problems) errors.push(`${OPTIONS[name].env} (--${OPTIONS[name].flag}): ${problem}`);
+    return types;
+  };
+
   const namespace = namespaceName('namespace');
   const hosts = list('webhookHosts');
   const config: Config = {
@@ -205,6 +219,7 @@ export function readSettings(flags: Flags, environment: NodeJS.ProcessEnv, error
     certSecret: objectName('certSecret'),
     kubeconfig: raw('kubeconfig') || undefined,
     excludedNamespaces: [...new Set([namespace, ...list('excludedNamespaces')])],
+    customWorkloads: workloadTypes('customWorkloads'),
     maxActiveTasks: integer('maxActiveTasks', 1, 1000),
     maxConcurrentPulls: integer('maxConcurrentPulls', 1, 10_000),
     resyncSeconds: integer('resyncSeconds', 1, 86_400),
@@ -223,13 +238,20 @@ function readUninstall(args: string[], environment: NodeJS.ProcessEnv): ConfigRe
       args,
       options: {
         kubeconfig: { type: 'string' },
+        'custom-workloads': { type: 'string' },
         'dry-run': { type: 'boolean', default: false },
         help: { type: 'boolean' },
       },
     });
     if (values.help) return { ok: true, command: { run: 'help' } };
     const kubeconfig = values.kubeconfig || environment['KUBECONFIG'] || join(homedir(), '.kube/config');
-    return { ok: true, command: { run: 'uninstall', kubeconfig, dryRun: values['dry-run'] } };
+    const named = values['custom-workloads'] || environment['CUSTOM_WORKLOADS'] || DEFAULT_CUSTOM_WORKLOADS;
+    const { types: customWorkloads, errors } = readCustomWorkloads(named);
+    if (errors.length > 0) return { ok: false, errors };
+    return {
+      ok: true,
+      command: { run: 'uninstall', kubeconfig, dryRun: values['dry-run'], customWorkloads },
+    };
   } catch (error) {
     return { ok: false, errors: [error instanceof Error ? error.message : String(error)] };
   }
@@ -278,7 +300,7 @@ export function helpText(): string {
     'ips: warms container images on Kubernetes nodes before pods need them',
     '',
     'usage: ips [FLAGS]     runs admission and the controller; flags go before environment variables',
-    '       ips uninstall [--kubeconfig FILE] [--dry-run]',
+    '       ips uninstall [--kubeconfig FILE] [--custom-workloads LIST] [--dry-run]',
     '                       takes IPS, and all that it wrote, out of a cluster',
     '       ips plan …      shows which images IPS would bring to which nodes; changes nothing (ips plan --help)',
     '',

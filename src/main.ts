@@ -30,9 +30,9 @@ async function run(result: ConfigResult): Promise<void> {
       console.log(version);
       break;
     case 'uninstall': {
-      const { kubeconfig, dryRun } = result.command;
+      const { run: _, ...command } = result.command;
       const { uninstall } = await import('./cli/uninstall.ts');
-      const options = { kubeconfig, userAgent, dryRun, say: console.log };
+      const options = { ...command, userAgent, say: console.log };
       await uninstall(options).catch((error: unknown) => {
         console.error(`ips: ${error instanceof Error ? error.message : error}`);
         process.exit(1);

@@ -1,8 +1,22 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { JsonPatchOperation } from '../domain/json-patch.ts';
-import type { Deployment, KubernetesObject } from '../domain/kubernetes.ts';
-import { mutateWorkload } from './mutate.ts';
+import type { KubernetesObject, PodTemplate } from '../domain/kubernetes.ts';
+import { readCustomWorkloads, workloadTypes } from '../domain/workload-types.ts';
+import { type Mutation, mutateWorkload as mutate } from './mutate.ts';
+
+type Deployment = KubernetesObject & { spec?: { template?: PodTemplate } };
+
+const TYPES = workloadTypes(readCustomWorkloads('fleets.shop.example/v1:Fleet:spec.group.template').types);
+const API_VERSIONS: Record<string, string> = { Pod: 'v1', Job: 'batch/v1', CronJob: 'batch/v1' };
+
+function mutateWorkload(
+  kind: string,
+  object: KubernetesObject,
+  apiVersion = API_VERSIONS[kind] ?? 'apps/v1',
+): Mutation {
+  return mutate(TYPES, { apiVersion, kind, object });
+}
 
 const APP = { containers: [{ name: 'main', image: 'app:1' }] };
 const ADD_LABEL = { op: 'add', path: '/metadata/labels/ips~1prewarm', value: 'true' };
@@ -197,9 +211,44 @@ describe('mutateWorkload', () => {
     expect(mutateWorkload('Pod', object).result).toBe(result);
   });
 
-  it.each(['StatefulSet', 'ReplicaSet', ''])('leaves a %s alone', (kind) => {
+  it.each<[string, string]>([
+    ['apps/v1', 'Deployment'],
+    ['apps/v1', 'StatefulSet'],
+    ['apps/v1', 'DaemonSet'],
+    ['apps/v1', 'ReplicaSet'],
+    ['batch/v1', 'Job'],
+  ])('labels %s %s that its template opts in', (apiVersion, kind) => {
+    const object = deployment(
+      { labels: {} },
+      { metadata: { annotations: { 'ips/prewarm': 'true' } }, spec: APP },
+    );
+    expect(mutateWorkload(kind, object, apiVersion)).toEqual({
+      ...{ result: 'labelled', patch: [ADD_LABEL], warnings: [] },
+    });
+  });
+
+  it.each<[string, string, object]>([
+    ['batch/v1', 'CronJob', { jobTemplate: { spec: { template: { spec: APP } } } }],
+    ['shop.example/v1', 'Fleet', { group: { template: { spec: APP } } }],
+  ])('reads the template of %s %s where it stands', (apiVersion, kind, spec) => {
+    const metadata = { annotations: { 'ips/prewarm': 'true' }, labels: {} };
+    const object = (own: object) => ({ metadata, spec: own }) as KubernetesObject;
+    expect(mutateWorkload(kind, object(spec), apiVersion).warnings).toEqual([]);
+    const elsewhere = mutateWorkload(kind, object({ template: { spec: APP } }), apiVersion);
+    expect(elsewhere.warnings).toEqual(['there is no image to prewarm']);
+  });
+
+  it.each<[string, string]>([
+    ['apps/v1', 'ControllerRevision'],
+    ['', 'Deployment'],
+    ['other.example/v1', 'Deployment'],
+    ['other.example/v1', 'Fleet'],
+    ['v1', ''],
+  ])('leaves %s %s alone', (apiVersion, kind) => {
     const object = deployment({ annotations: { 'ips/prewarm': 'true', 'ips/priority': 'x' } });
-    expect(mutateWorkload(kind, object)).toEqual({ result: 'unchanged', patch: [], warnings: [] });
+    expect(mutateWorkload(kind, object, apiVersion)).toEqual({
+      ...{ result: 'unchanged', patch: [], warnings: [] },
+    });
   });
 
   const text = fc.string({ maxLength: 12 });

@@ -2,7 +2,8 @@ import { OUTPUT, PREWARM, parseSettings } from '../domain/annotations.ts';
 import { type JsonPatchOperation, jsonPointer } from '../domain/json-patch.ts';
 import type { KubernetesObject } from '../domain/kubernetes.ts';
 import { type Fields, isSet, record } from '../domain/unchecked.ts';
-import { imagesOf, isWorkloadKind, readWorkload, type Workload, wantsPrewarm } from '../domain/workload.ts';
+import { imagesOf, readWorkload, type Workload, wantsPrewarm } from '../domain/workload.ts';
+import { typeOf, type WorkloadTypes } from '../domain/workload-types.ts';
 
 export type Mutation = {
   result: 'labelled' | 'unlabelled' | 'unchanged';
@@ -23,11 +24,15 @@ const UNCHANGED: Mutation = { result: 'unchanged', patch: [], warnings: [] };
  * and IPS's own annotations away, and wrong values become warnings. `spec` is never touched. The same patch comes for
  * the same object, and none for an object that was patched already.
  */
-export function mutateWorkload(kind: string, object: KubernetesObject): Mutation {
-  if (!isWorkloadKind(kind)) return UNCHANGED;
+export function mutateWorkload(
+  types: WorkloadTypes,
+  { apiVersion, kind, object }: { apiVersion: string; kind: string; object: KubernetesObject },
+): Mutation {
+  const type = typeOf(types, apiVersion, kind);
+  if (!type) return UNCHANGED;
   const present = ownMetadata(object.metadata);
   if (!present) return { ...UNCHANGED, warnings: ['the labels or annotations are no object; not prewarmed'] };
-  const workload = readWorkload(kind, object);
+  const workload = readWorkload(types, type, object);
   if (wantsPrewarm(workload)) return optIn(workload, present);
   const patch = optOut(present);
   const { warnings } = parseSettings(workload.metadata.annotations, workload.template.annotations);

@@ -1,5 +1,6 @@
 import fastify from 'fastify';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { workloadTypes } from '../domain/workload-types.ts';
 import { type AdmissionResult, admissionPlugin } from './plugin.ts';
 
 const OPTED_IN = {
@@ -18,6 +19,7 @@ async function server() {
   const observed: { result: AdmissionResult; seconds: number }[] = [];
   const app = fastify();
   await app.register(admissionPlugin, {
+    types: workloadTypes([]),
     excludedNamespaces: ['kube-system', 'ips-system'],
     observe: (result, seconds) => observed.push({ result, seconds }),
   });
@@ -32,7 +34,13 @@ async function server() {
 
 function review(object: object, request: object = {}) {
   return {
-    request: { uid: 'u1', kind: { kind: 'Deployment' }, namespace: 'shop', object, ...request },
+    request: {
+      uid: 'u1',
+      kind: { group: 'apps', version: 'v1', kind: 'Deployment' },
+      namespace: 'shop',
+      object,
+      ...request,
+    },
   };
 }
 
@@ -107,7 +115,7 @@ describe('/mutate', () => {
     {
       what: 'leaves other kinds alone',
       object: OPTED_IN,
-      request: { kind: { kind: 'StatefulSet' } },
+      request: { kind: { group: 'other.example', version: 'v1', kind: 'Deployment' } },
       response: { uid: 'u1', allowed: true },
       patch: null,
       result: 'unchanged',

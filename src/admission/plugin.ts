@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { pinWarmer } from '../domain/pinning.ts';
+import type { WorkloadTypes } from '../domain/workload-types.ts';
 import { mutateWorkload } from './mutate.ts';
 import { type AdmissionAnswer, type AdmissionRequest, answerReview, readReview } from './review.ts';
 
@@ -13,6 +14,8 @@ export type AdmissionResult =
   | 'error';
 
 export type AdmissionOptions = {
+  /** What counts as a workload, whatever the webhook configuration sends. */
+  types: WorkloadTypes;
   /** Namespaces that IPS leaves alone, whatever the webhook configuration sends. */
   excludedNamespaces: readonly string[];
   /** Called once for each request; `error` is what went wrong, where the fault is ours. */
@@ -51,10 +54,10 @@ export async function admissionPlugin(server: FastifyInstance, options: Admissio
     });
   };
 
-  const mutate = ({ namespace, kind, object }: AdmissionRequest): Answer => {
+  const mutate = ({ namespace, apiVersion, kind, object }: AdmissionRequest): Answer => {
     if (options.excludedNamespaces.includes(namespace)) return { allowed: true, result: 'unchanged' };
     if (!object) return { allowed: true, result: 'unchanged', warnings: [NOTHING_TO_READ] };
-    return { allowed: true, ...mutateWorkload(kind, object) };
+    return { allowed: true, ...mutateWorkload(options.types, { apiVersion, kind, object }) };
   };
   const pin = ({ object }: AdmissionRequest): Answer => {
     const pinning = object ? pinWarmer(object) : { ok: false as const, reason: NOTHING_TO_READ };

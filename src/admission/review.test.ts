@@ -22,6 +22,7 @@ describe('readReview', () => {
     };
     expect(readReview(body)).toEqual({
       uid: 'u1',
+      apiVersion: 'apps/v1',
       kind: 'Deployment',
       namespace: 'shop',
       object: OBJECT,
@@ -31,6 +32,7 @@ describe('readReview', () => {
   it('reads a review of an object without a namespace', () => {
     expect(readReview({ request: { uid: '', object: OBJECT } })).toEqual({
       uid: '',
+      apiVersion: '',
       kind: '',
       namespace: '',
       object: OBJECT,

@@ -5,6 +5,8 @@ import { record } from '../domain/unchecked.ts';
 /** admission.k8s.io/v1: the fields in use. */
 export type AdmissionRequest = {
   uid: string;
+  /** Of the object, as `group/version`. */
+  apiVersion: string;
   kind: string;
   namespace: string;
   /** Undefined where there is none, as for a deletion, or none that has metadata. */
@@ -24,9 +26,11 @@ export function readReview(body: unknown): AdmissionRequest | undefined {
   const object = record(request?.['object']);
   const uid = request?.['uid'];
   if (!request || typeof uid !== 'string') return undefined;
+  const { group, version, kind } = record(request['kind']) ?? {};
   return {
     uid,
-    kind: text(record(request['kind'])?.['kind']),
+    apiVersion: text(group) ? `${text(group)}/${text(version)}` : text(version),
+    kind: text(kind),
     namespace: text(request['namespace']),
     object: object && record(object['metadata']) ? (object as KubernetesObject) : undefined,
   };

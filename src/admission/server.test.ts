@@ -5,12 +5,13 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { createAuthority, issueServingCertificate } from '../certs/authority.ts';
 import type { CertificateSource, ServingCertificate } from '../certs/certificate-source.ts';
+import { workloadTypes } from '../domain/workload-types.ts';
 import { createAdmissionServer } from './server.ts';
 
 const REVIEW = JSON.stringify({
   request: {
     uid: 'u1',
-    kind: { kind: 'Deployment' },
+    kind: { group: 'apps', version: 'v1', kind: 'Deployment' },
     namespace: 'shop',
     object: { metadata: { annotations: { 'ips/prewarm': 'true' }, labels: {} } },
   },
@@ -48,6 +49,7 @@ function sourceOf(first: ServingCertificate): CertificateSource & { change(next:
 async function start(source = certificates) {
   const server = await createAdmissionServer({
     certificates: source,
+    types: workloadTypes([]),
     excludedNamespaces: [],
     observe() {},
   });

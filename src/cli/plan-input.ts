@@ -1,13 +1,14 @@
 import type { KubernetesNode, KubernetesObject, Pod, PodSpec, RuntimeClass } from '../domain/kubernetes.ts';
 import { trimNode } from '../domain/node-view.ts';
 import { trimRuntimeClass } from '../domain/runtime-class.ts';
+import { type Workload, workloadOf } from '../domain/workload.ts';
 import {
-  isWorkloadKind,
-  WORKLOAD_API_VERSIONS,
-  type Workload,
-  type WorkloadKind,
-  workloadOf,
-} from '../domain/workload.ts';
+  DEFAULT_CUSTOM_WORKLOADS,
+  readCustomWorkloads,
+  typeOf,
+  type WorkloadType,
+  workloadTypes,
+} from '../domain/workload-types.ts';
 import { METADATA, NODE, POD_SPEC, RUNTIME_CLASS, TEMPLATE } from './plan-shapes.ts';
 import { type Misfit, type Shape, settle } from './shape.ts';
 
@@ -21,32 +22,44 @@ export function isObject(value: unknown): value is Raw {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The kind of workload that an object is; without an apiVersion the kind's own is meant. */
-export function workloadKindOf(object: Raw): WorkloadKind | undefined {
+/** As IPS has them where CUSTOM_WORKLOADS is not set. */
+const TYPES = workloadTypes(readCustomWorkloads(DEFAULT_CUSTOM_WORKLOADS).types);
+const POD: WorkloadType = { apiVersion: 'v1', kind: 'Pod', plural: 'pods', templatePath: [] };
+
+/** The type of workload that an object is; without an apiVersion the first of its kind is meant. */
+export function workloadTypeOf(object: Raw): WorkloadType | undefined {
   const { apiVersion, kind } = object;
-  if (!isWorkloadKind(kind)) return undefined;
-  return apiVersion === undefined || apiVersion === WORKLOAD_API_VERSIONS[kind] ? kind : undefined;
+  if (apiVersion === undefined) return [...TYPES.values()].find((type) => type.kind === kind);
+  const type = typeOf(TYPES, apiVersion, kind);
+  return type?.apiVersion === apiVersion ? type : undefined;
 }
 
-const SHAPES: Record<WorkloadKind, Shape> = {
-  Deployment: { fields: { metadata: METADATA, spec: { fields: { template: TEMPLATE } } } },
-  Pod: { fields: { metadata: METADATA, spec: POD_SPEC } },
-};
+/** The kinds, for a sentence. */
+export function workloadKinds(): string {
+  return [...TYPES.values()].map(({ kind }) => kind).join(', ');
+}
 
-export function readWorkload(kind: WorkloadKind, object: Raw, namespace: string): Read<Workload> {
-  const misfit = settle(object, SHAPES[kind]);
+function shapeOf({ templatePath }: WorkloadType): Shape {
+  if (templatePath.length === 0) return { fields: { metadata: METADATA, spec: POD_SPEC } };
+  const [first = '', ...rest] = templatePath;
+  const below = rest.reduceRight<Shape>((shape, field) => ({ fields: { [field]: shape } }), TEMPLATE);
+  return { fields: { metadata: METADATA, [first]: below } };
+}
+
+export function readWorkload(type: WorkloadType, object: Raw, namespace: string): Read<Workload> {
+  const misfit = settle(object, shapeOf(type));
   if (misfit) return { ok: false, misfit };
   const given = (object['metadata'] ?? {}) as KubernetesObject['metadata'];
   const generated = given.generateName ? { name: `${given.generateName}…` } : {};
   const whole = { ...object, metadata: { namespace, ...generated, ...given } } as KubernetesObject;
-  return { ok: true, value: workloadOf(kind, kind === 'Pod' ? applied(whole) : whole) };
+  return { ok: true, value: workloadOf(TYPES, type, type.kind === POD.kind ? applied(whole) : whole) };
 }
 
 export function readPodSpec(spec: unknown): Read<Workload> {
   const misfit = settle(spec, POD_SPEC);
   if (misfit) return { ok: false, misfit };
   const pod: Pod = { metadata: {}, spec: spec as PodSpec };
-  return { ok: true, value: workloadOf('Pod', applied(pod)) };
+  return { ok: true, value: workloadOf(TYPES, POD, applied(pod)) };
 }
 
 export function readNode(object: unknown): Read<KubernetesNode> {

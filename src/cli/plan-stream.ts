@@ -1,6 +1,5 @@
 import type { KubernetesNode, RuntimeClass } from '../domain/kubernetes.ts';
 import type { Workload } from '../domain/workload.ts';
-import { workloadKinds } from '../domain/workload.ts';
 import {
   isObject,
   type Raw,
@@ -9,7 +8,8 @@ import {
   readPodSpec,
   readRuntimeClass,
   readWorkload,
-  workloadKindOf,
+  workloadKinds,
+  workloadTypeOf,
 } from './plan-input.ts';
 import type { PlanSettings } from './plan-options.ts';
 import { targetsOf } from './plan-workload.ts';
@@ -101,8 +101,8 @@ function readSubject(input: Raw): Workload {
   if (hasPodSpec) return must(readPodSpec(input['podSpec']), ['podSpec']);
   const object = input['workload'];
   if (!isObject(object)) throw new Error('workload must be an object');
-  const kind = workloadKindOf(object);
-  if (kind) return must(readWorkload(kind, object, NAMESPACE), ['workload']);
+  const type = workloadTypeOf(object);
+  if (type) return must(readWorkload(type, object, NAMESPACE), ['workload']);
   const what = [object['apiVersion'], object['kind']].filter((each) => typeof each === 'string').join(' ');
   throw new Error(
     `workload: ${what || 'an object without a kind'} is none that IPS knows; it knows ${workloadKinds()}`,

@@ -8,13 +8,7 @@ import type { PrewarmTask, TaskImage } from '../domain/prewarm-task.ts';
 import { compileRuntimeMatcher } from '../domain/runtime-class.ts';
 import { newTask, taskSpec } from '../domain/task-spec.ts';
 import { warmerJob } from '../domain/warmer-job.ts';
-import {
-  isControlledByBuiltIn,
-  type PrewarmPlan,
-  planOf,
-  type Workload,
-  wantsPrewarm,
-} from '../domain/workload.ts';
+import { type PrewarmPlan, planOf, type Workload, wantsPrewarm } from '../domain/workload.ts';
 import { isAssumed } from './plan-input.ts';
 import type { PlanSettings } from './plan-options.ts';
 
@@ -134,11 +128,10 @@ function nameOf({ metadata }: KubernetesObject): string {
 
 /** Why IPS would leave the workload alone as it stands; undefined where it would not. */
 function whyNot(workload: Workload, plan: PrewarmPlan, settings: PlanSettings): string | undefined {
-  const { namespace = '', ownerReferences, deletionTimestamp } = workload.metadata;
+  const { namespace = '', deletionTimestamp } = workload.metadata;
   if (settings.excludedNamespaces.includes(namespace))
     return `namespace ${namespace} is left alone (EXCLUDED_NAMESPACES)`;
-  if (isControlledByBuiltIn(ownerReferences))
-    return 'it belongs to another workload, which counts in its place';
+  if (workload.controlled) return 'it belongs to another workload, which counts in its place';
   if (deletionTimestamp) return 'it is being deleted';
   if (workload.finished) return 'it has ended';
   if (!wantsPrewarm(workload)) return `not opted in: it has no annotation ${PREWARM}: "true"`;

@@ -1,8 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import type { KubernetesNode, RuntimeClass } from '../domain/kubernetes.ts';
-import { type Workload, workloadKinds } from '../domain/workload.ts';
+import type { Workload } from '../domain/workload.ts';
 import { type InputObject, type Problem, problemAt, problemText, readDocuments } from './plan-documents.ts';
-import { type Read, readNode, readRuntimeClass, readWorkload, workloadKindOf } from './plan-input.ts';
+import {
+  type Read,
+  readNode,
+  readRuntimeClass,
+  readWorkload,
+  workloadKinds,
+  workloadTypeOf,
+} from './plan-input.ts';
 import type { Format, PlanOptions } from './plan-options.ts';
 import { planText } from './plan-text.ts';
 import { type PlannedWorkload, planWorkload } from './plan-workload.ts';
@@ -83,13 +90,13 @@ function sortIn(found: Gathered, { object, place }: InputObject, use: Use, names
     if (!read.ok) fail(read.misfit.problem, read.misfit.path);
     else if (!put(read.value)) fail(`${nameOf(object)} is there twice: the first one counts`);
   };
-  const workloadKind = use === 'workloads' ? workloadKindOf(object) : undefined;
+  const type = use === 'workloads' ? workloadTypeOf(object) : undefined;
   if (kind === 'Node' && apiVersion === 'v1') {
     keep(readNode(object), (node) => putOnce(found.nodes, node));
   } else if (kind === 'RuntimeClass') {
     keep(readRuntimeClass(object), (each) => putOnce(found.runtimeClasses, each));
-  } else if (workloadKind) {
-    keep(readWorkload(workloadKind, object, namespace), (workload) => found.workloads.push(workload) > 0);
+  } else if (type) {
+    keep(readWorkload(type, object, namespace), (workload) => found.workloads.push(workload) > 0);
   } else if (typeof apiVersion !== 'string' || apiVersion === '') {
     fail(`${nameOf(object)}: apiVersion is missing`);
   } else {

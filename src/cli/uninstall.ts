@@ -1,7 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OUTPUT, PREWARM, WARMER_LABEL } from '../domain/annotations.ts';
 import type { KubernetesObject } from '../domain/kubernetes.ts';
-import { isControlledByBuiltIn } from '../domain/workload.ts';
+import { isControlled } from '../domain/workload.ts';
+import {
+  readCustomWorkloads,
+  type WorkloadType,
+  type WorkloadTypes,
+  workloadTypes,
+} from '../domain/workload-types.ts';
 import { createKubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
 import { isNotFound } from '../kube/errors.ts';
@@ -10,6 +16,8 @@ import { RESOURCES, type Resource } from '../kube/resources.ts';
 export type UninstallOptions = {
   kubeconfig: string;
   userAgent: string;
+  /** Beside those that are set in the cluster. */
+  customWorkloads: WorkloadType[];
   /** Tells what would be done, and does nothing. */
   dryRun: boolean;
   say: (line: string) => void;
@@ -36,15 +44,16 @@ const OBJECTS: Resource[] = [
   ...['customresourcedefinitions'].map(of('apiextensions.k8s.io/v1')),
   ...['namespaces'].map(of('v1')),
 ];
-const REPLICA_SETS: Resource = { apiVersion: 'apps/v1', plural: 'replicasets' };
-/** The Deployment controller copies annotations to ReplicaSets, and a rollback would bring them back. */
-const MARKED: Resource[] = [RESOURCES.deployments, REPLICA_SETS, RESOURCES.pods];
+const CONFIG_MAPS: Resource = { apiVersion: 'v1', plural: 'configmaps' };
+/** Controllers copy annotations to what they keep of older templates. */
+const REVISIONS: Resource = { apiVersion: 'apps/v1', plural: 'controllerrevisions' };
 
 /**
  * Takes IPS out of a cluster, with the rights of whoever calls: first the webhook configuration, so that no apply meets
  * a webhook that is gone, then IPS itself, its tasks, what it wrote on workloads, and all that deploy/ made.
  */
-export async function uninstall({ kubeconfig, userAgent, dryRun, say }: UninstallOptions): Promise<void> {
+export async function uninstall(options: UninstallOptions): Promise<void> {
+  const { kubeconfig, userAgent, dryRun, say } = options;
   const client = createKubeClient(loadKubeConfig(kubeconfig), { userAgent });
   const done = dryRun ? 'would be removed' : 'removed';
   let found = 0;
@@ -97,9 +106,17 @@ export async function uninstall({ kubeconfig, userAgent, dryRun, say }: Uninstal
     }
   }
 
+  /** The custom resources that this cluster's IPS takes for workloads. */
+  async function typesInUse(): Promise<WorkloadTypes> {
+    type ConfigMap = KubernetesObject & { data?: Record<string, string> };
+    const { items } = await client.list<ConfigMap>(CONFIG_MAPS, undefined, { labelSelector: OURS });
+    const set = items.flatMap(({ data }) => readCustomWorkloads(data?.['CUSTOM_WORKLOADS'] ?? '').types);
+    return workloadTypes([...options.customWorkloads, ...set]);
+  }
+
   async function clean(resource: Resource): Promise<void> {
     for await (const object of every(resource)) {
-      const patch = cleaned(object);
+      const patch = cleaned(types, object);
       if (!patch) continue;
       const { namespace: where, name = '' } = object.metadata;
       const what = `${resource.plural}/${where}/${name}: what IPS wrote on it`;
@@ -107,13 +124,14 @@ export async function uninstall({ kubeconfig, userAgent, dryRun, say }: Uninstal
     }
   }
 
+  const types = await typesInUse();
   await removeAll(RESOURCES.webhookConfigurations, OURS);
   await removeAll(RESOURCES.deployments, OURS);
   await gone('pods of IPS', RESOURCES.pods, OURS);
   await removeAll(RESOURCES.tasks);
   await removeAll(RESOURCES.jobs, `${WARMER_LABEL}=true`);
   await gone('warmers', RESOURCES.pods, `${WARMER_LABEL}=true`);
-  for (const resource of MARKED) await clean(resource);
+  for (const resource of [...types.values(), REVISIONS]) await clean(resource);
   for (const resource of OBJECTS) await removeAll(resource, OURS);
   await gone('namespaces of IPS', { apiVersion: 'v1', plural: 'namespaces' }, OURS);
   if (found === 0) say('nothing of IPS is in this cluster');
@@ -121,11 +139,11 @@ export async function uninstall({ kubeconfig, userAgent, dryRun, say }: Uninstal
 }
 
 /** The patch that takes away what IPS wrote on a workload; undefined where there is nothing. */
-function cleaned({ metadata }: KubernetesObject): object | undefined {
+function cleaned(types: WorkloadTypes, { metadata }: KubernetesObject): object | undefined {
   const names = Object.values(OUTPUT).filter((name) => Object.hasOwn(metadata.annotations ?? {}, name));
   // On what a controller made, the label came with its template: it is the user's.
   const label =
-    Object.hasOwn(metadata.labels ?? {}, PREWARM) && !isControlledByBuiltIn(metadata.ownerReferences);
+    Object.hasOwn(metadata.labels ?? {}, PREWARM) && !isControlled(types, metadata.ownerReferences);
   if (names.length === 0 && !label) return undefined;
   return {
     metadata: {

@@ -1,6 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { createMemoryClaims, createMemoryTokens } from '../coordination/memory.ts';
-import { PREWARM, TASK_LABEL, WARMER_LABEL } from '../domain/annotations.ts';
+import { TASK_LABEL, WARMER_LABEL } from '../domain/annotations.ts';
 import { fleetOf } from '../domain/fleet.ts';
 import { createImageSizes } from '../domain/image-sizes.ts';
 import type {
@@ -18,7 +19,8 @@ import type { PrewarmTask } from '../domain/prewarm-task.ts';
 import { trimRuntimeClass } from '../domain/runtime-class.ts';
 import type { PresenceOf } from '../domain/task-progress.ts';
 import type { WarmerOptions } from '../domain/warmer-job.ts';
-import { type Workload, type WorkloadKind, workloadOf } from '../domain/workload.ts';
+import type { Workload } from '../domain/workload.ts';
+import type { WorkloadTypes } from '../domain/workload-types.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isConflict } from '../kube/errors.ts';
 import { createInformer, type Informer, type InformerOptions, keyOf } from '../kube/informer.ts';
@@ -28,15 +30,12 @@ import { createBatchWatch } from './batch-watch.ts';
 import { resyncWorkloads } from './resync.ts';
 import { createTaskReconciler, rankOf } from './task-reconciler.ts';
 import { createWorkQueue, type WorkQueue } from './work-queue.ts';
-import {
-  createWorkloadReconciler,
-  ownerKeys,
-  WORKLOAD_RESOURCES,
-  workloadKey,
-} from './workload-reconciler.ts';
+import { createWorkloadReconciler } from './workload-reconciler.ts';
+import { createWorkloadWatches, ownerKeys, workloadKey } from './workload-watches.ts';
 
 export type ControllerOptions = {
   client: KubeClient;
+  types: WorkloadTypes;
   excludedNamespaces: readonly string[];
   maxActiveTasks: number;
   maxConcurrentPulls: number;
@@ -69,6 +68,9 @@ const PING_EVERY_MS = 15_000;
 /** A connection that comes and goes must not become list after list. */
 const CATCH_UP_EVERY_MS = 60_000;
 
+/** Custom resources are taken in at the start if they answer this soon; else their workloads follow when they do. */
+const MISSABLE_MS = 2_000;
+
 /** The level-triggered loops: workloads to tasks, tasks to Jobs, Jobs to status. Each looks at what is, not at what happened. */
 export function createController(options: ControllerOptions): Controller {
   const { client, log, metrics, now } = options;
@@ -81,15 +83,16 @@ export function createController(options: ControllerOptions): Controller {
     }
   };
 
-  /** Every informer there is, by what it watches. */
+  /** Every informer there is, by what it watches; nothing waits for a resource that may be missing. */
   const watches: {
     resource: string;
+    needed: boolean;
     informer: Pick<Informer<KubernetesObject>, 'start' | 'stop' | 'rewatch' | 'hasSynced'>;
   }[] = [];
   const informer = <T extends { metadata: KubernetesObject['metadata'] }>(
-    part: Pick<InformerOptions<T>, 'resource' | 'labelSelector' | 'trim' | 'onChange'>,
+    part: Omit<InformerOptions<T>, 'client' | 'onError'> & { name?: string },
   ): Informer<T> => {
-    const resource = part.resource.plural;
+    const resource = part.name ?? part.resource.plural;
     metrics.watchErrors.inc({ resource }, 0);
     const created = createInformer({
       client,
@@ -99,18 +102,16 @@ export function createController(options: ControllerOptions): Controller {
       },
       ...part,
     });
-    watches.push({ resource, informer: created });
+    watches.push({ resource, needed: !part.onAvailability, informer: created });
     return created;
   };
+  const needed = () => watches.filter((each) => each.needed);
 
-  const workloadInformer = (kind: WorkloadKind): Informer<Workload> =>
-    informer<Workload>({
-      resource: WORKLOAD_RESOURCES[kind],
-      labelSelector: `${PREWARM}=true`,
-      trim: (object) => workloadOf(kind, object),
-      onChange: (key) => workloadQueue.add(workloadKey(kind, key)),
-    });
-  const workloads = { Deployment: workloadInformer('Deployment'), Pod: workloadInformer('Pod') };
+  const workloads = createWorkloadWatches({
+    ...{ types: options.types, informer, metrics, log },
+    onChange: (key) => workloadQueue.add(key),
+    onAppeared: (type) => void resyncWorkloads(options, [type]),
+  });
   const tasks = informer<PrewarmTask>({
     resource: RESOURCES.tasks,
     trim: (object) => {
@@ -120,7 +121,7 @@ export function createController(options: ControllerOptions): Controller {
     onChange(key, before, after) {
       taskQueue.add(key);
       for (const task of [before, after])
-        for (const owner of task ? ownerKeys(task) : []) workloadQueue.add(owner);
+        for (const owner of task ? ownerKeys(options.types, task) : []) workloadQueue.add(owner);
     },
   });
   const warmerOwned = { labelSelector: `${WARMER_LABEL}=true` };
@@ -213,16 +214,16 @@ export function createController(options: ControllerOptions): Controller {
     }
   }
 
-  const hasSynced = () => watches.every((each) => each.informer.hasSynced());
+  const hasSynced = () => needed().every((each) => each.informer.hasSynced());
   metrics.fleet.source(() => ({
-    watches: watches.map((each) => ({ resource: each.resource, synced: each.informer.hasSynced() })),
+    watches: needed().map((each) => ({ resource: each.resource, synced: each.informer.hasSynced() })),
     fleet: hasSynced() ? fleetOf(wanted(), tasks.values()) : undefined,
   }));
 
   function wanted(): Workload[] {
-    return [...workloads.Deployment.values(), ...workloads.Pod.values()].filter(
-      ({ metadata }) => !options.excludedNamespaces.includes(metadata.namespace ?? ''),
-    );
+    return workloads
+      .values()
+      .filter(({ metadata }) => !options.excludedNamespaces.includes(metadata.namespace ?? ''));
   }
 
   let resyncTimer: NodeJS.Timeout | undefined;
@@ -231,9 +232,7 @@ export function createController(options: ControllerOptions): Controller {
   let resyncedMs = 0;
   const resync = async (): Promise<void> => {
     resyncedMs = performance.now();
-    await resyncWorkloads(options).catch((error: unknown) =>
-      log.warn({ err: error }, 'resync failed, trying again later'),
-    );
+    await resyncWorkloads(options);
   };
 
   return {
@@ -241,18 +240,14 @@ export function createController(options: ControllerOptions): Controller {
       // Decisions wait until everything that they rest on has been listed.
       workloadQueue.pause();
       taskQueue.pause();
-      await Promise.all(watches.map((each) => each.informer.start()));
+      const missable = watches.filter((each) => !each.needed).map((each) => each.informer.start());
+      await Promise.all(needed().map((each) => each.informer.start()));
+      await Promise.race([Promise.all(missable), sleep(MISSABLE_MS, undefined, { ref: false })]);
       await keepOpenWork();
       batchWatch.lookAfresh(now().getTime());
       workloadQueue.resume();
       taskQueue.resume();
-      log.info(
-        {
-          workloads: workloads.Deployment.values().length + workloads.Pod.values().length,
-          tasks: tasks.values().length,
-        },
-        'synced',
-      );
+      log.info({ workloads: workloads.values().length, tasks: tasks.values().length }, 'synced');
       await resync();
       resyncTimer = setInterval(resync, options.resyncSeconds * 1000);
       pingTimer = setInterval(() => client.ping().catch(() => {}), PING_EVERY_MS); // the client notes what comes of it
@@ -271,9 +266,7 @@ export function createController(options: ControllerOptions): Controller {
       batchWatch.lookAfresh(now().getTime());
       for (const each of watches) each.informer.rewatch();
       for (const task of tasks.values()) taskQueue.add(keyOf(task));
-      for (const kind of ['Deployment', 'Pod'] satisfies WorkloadKind[])
-        for (const workload of workloads[kind].values())
-          workloadQueue.add(workloadKey(kind, keyOf(workload)));
+      for (const workload of workloads.values()) workloadQueue.add(workloadKey(workload));
       clearTimeout(catchUpTimer);
       catchUpTimer = setTimeout(
         resync,

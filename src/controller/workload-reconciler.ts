@@ -7,26 +7,26 @@ import { statusEvent } from '../domain/status-text.ts';
 import { newTask, outputChanges, ownerReference, taskSpec } from '../domain/task-spec.ts';
 import {
   carriesLabel,
-  isControlledByBuiltIn,
-  isWorkloadKind,
   type PrewarmPlan,
   planOf,
   type Workload,
-  type WorkloadKind,
   wantsPrewarm,
   workloadOf,
 } from '../domain/workload.ts';
+import { typeOf, type WorkloadType, type WorkloadTypes } from '../domain/workload-types.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isConflict, isNotFound } from '../kube/errors.ts';
 import { writeEvent } from '../kube/events.ts';
 import type { Informer } from '../kube/informer.ts';
-import { RESOURCES, type Resource } from '../kube/resources.ts';
+import { RESOURCES } from '../kube/resources.ts';
 import type { Again } from './work-queue.ts';
-
-export const WORKLOAD_RESOURCES: Record<WorkloadKind, Resource> = {
-  Deployment: RESOURCES.deployments,
-  Pod: RESOURCES.pods,
-};
+import {
+  ownerKey,
+  ownerKeys,
+  readWorkloadKey,
+  type WorkloadWatches,
+  workloadKey,
+} from './workload-watches.ts';
 
 const NO_IMAGES: PrewarmTaskStatus = { phase: 'Pending', message: 'no image to warm' };
 
@@ -35,38 +35,26 @@ const STATUS_EVERY_MS = 10_000;
 
 export type WorkloadReconcilerOptions = {
   client: KubeClient;
-  workloads: Record<WorkloadKind, Informer<Workload>>;
+  workloads: WorkloadWatches;
   tasks: Informer<PrewarmTask>;
   excludedNamespaces: readonly string[];
   now: () => Date;
   log: Logger;
 };
 
-export function workloadKey(kind: WorkloadKind, namespaceAndName: string): string {
-  return `${kind}/${namespaceAndName}`;
-}
-
-/** The keys of the workloads that own a task. */
-export function ownerKeys(task: PrewarmTask): string[] {
-  const namespace = task.metadata.namespace ?? '';
-  return (task.metadata.ownerReferences ?? []).flatMap(({ kind, name }) =>
-    isWorkloadKind(kind) ? workloadKey(kind, `${namespace}/${name}`) : [],
-  );
-}
-
 /** Makes sure that each workload that wants it owns the one task of its fingerprint, and tells it how that stands. */
 export function createWorkloadReconciler(
   options: WorkloadReconcilerOptions,
 ): (key: string) => Promise<Again> {
   const { client, workloads, tasks, log } = options;
+  const { types } = workloads;
   const written = new Map<string, number>();
 
   return async function reconcile(key: string): Promise<Again> {
-    const [kind = '', namespace = '', name = ''] = key.split('/');
-    if (!isWorkloadKind(kind) || options.excludedNamespaces.includes(namespace)) return undefined;
-    const owned = tasks.values().filter((task) => ownerKeys(task).includes(key));
-    const held = workloads[kind].get(`${namespace}/${name}`);
-    const workload = held ?? (owned.length > 0 ? await readLive(kind, namespace, name) : undefined);
+    const named = readWorkloadKey(types, key);
+    if (!named || options.excludedNamespaces.includes(named.namespace)) return undefined;
+    const owned = tasks.values().filter((task) => ownerKeys(types, task).includes(key));
+    const workload = workloads.get(key) ?? (owned.length > 0 ? await readLive(named) : undefined);
     if (workload && wantsPrewarm(workload)) return prewarm(key, workload, owned);
     for (const task of owned) await disown(task, key);
     if (workload && ownsItsLabel(workload)) await forget(workload);
@@ -75,7 +63,7 @@ export function createWorkloadReconciler(
   };
 
   async function prewarm(key: string, workload: Workload, owned: PrewarmTask[]): Promise<Again> {
-    if (!carriesLabel(workload)) await label(client, workload);
+    if (!carriesLabel(workload)) await label({ client, types }, workload);
     const plan = planOf(workload);
     const task = plan.images.length > 0 ? await ensureTask(workload, plan) : undefined;
     for (const other of owned) if (other.metadata.uid !== task?.metadata.uid) await disown(other, key);
@@ -83,13 +71,14 @@ export function createWorkloadReconciler(
   }
 
   /** What lost its label while nobody looked may still want to be warm: the annotation is the truth. */
-  async function readLive(
-    kind: WorkloadKind,
-    namespace: string,
-    name: string,
-  ): Promise<Workload | undefined> {
+  async function readLive(named: {
+    type: WorkloadType;
+    namespace: string;
+    name: string;
+  }): Promise<Workload | undefined> {
+    const { type, namespace, name } = named;
     try {
-      return workloadOf(kind, await client.get(WORKLOAD_RESOURCES[kind], namespace, name));
+      return workloadOf(types, type, await client.get(type, namespace, name));
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;
@@ -124,18 +113,13 @@ export function createWorkloadReconciler(
     const { namespace, name = '', resourceVersion, deletionTimestamp } = task.metadata;
     if (deletionTimestamp) throw new Error(`task ${namespace}/${name} is being deleted; trying again`);
     const own = ownerReference(workload);
-    const others = (task.metadata.ownerReferences ?? []).filter(
-      (owner) => owner.kind !== own.kind || owner.name !== own.name,
-    );
+    const others = ownersBut(task, workloadKey(workload));
     const isOwner = (task.metadata.ownerReferences ?? []).some((owner) => owner.uid === own.uid);
     if (plan.fingerprint !== task.spec.fingerprint) {
       throw new Error(`task ${namespace}/${name} has another fingerprint; delete it if it was made by hand`);
     }
     const spec = taskSpec(
-      plansOfOwners(
-        [workload, ...others.flatMap((owner) => workloadOfOwner(namespace ?? '', owner) ?? [])],
-        plan,
-      ),
+      plansOfOwners([workload, ...others.flatMap((owner) => workloadOfOwner(namespace, owner) ?? [])], plan),
     );
     const changed = differing(spec, task.spec);
     if (isOwner && !changed) return task;
@@ -148,16 +132,19 @@ export function createWorkloadReconciler(
     return patched;
   }
 
-  function workloadOfOwner(namespace: string, owner: OwnerReference): Workload | undefined {
-    return isWorkloadKind(owner.kind) ? workloads[owner.kind].get(`${namespace}/${owner.name}`) : undefined;
+  function workloadOfOwner(namespace: string | undefined, owner: OwnerReference): Workload | undefined {
+    return workloads.get(ownerKey(types, namespace, owner) ?? '');
+  }
+
+  function ownersBut({ metadata }: PrewarmTask, key: string): OwnerReference[] {
+    const owners = metadata.ownerReferences ?? [];
+    return owners.filter((owner) => ownerKey(types, metadata.namespace, owner) !== key);
   }
 
   /** A task without owners has nobody to be warm for. */
   async function disown(task: PrewarmTask, key: string): Promise<void> {
     const { namespace, name = '', uid, resourceVersion } = task.metadata;
-    const left = (task.metadata.ownerReferences ?? []).filter(
-      (owner) => `${owner.kind}/${namespace}/${owner.name}` !== key,
-    );
+    const left = ownersBut(task, key);
     try {
       if (left.length > 0) {
         const patch = { metadata: { resourceVersion, ownerReferences: left } };
@@ -176,7 +163,7 @@ export function createWorkloadReconciler(
     const { labels = {}, annotations = {} } = workload.metadata;
     const outputs = Object.values(OUTPUT).filter((name) => Object.hasOwn(annotations, name));
     if (!Object.hasOwn(labels, PREWARM) && outputs.length === 0) return;
-    await patchMetadata(client, workload, {
+    await patchMetadata({ client, types }, workload, {
       labels: { [PREWARM]: null },
       annotations: Object.fromEntries(outputs.map((name) => [name, null])),
     });
@@ -191,32 +178,33 @@ export function createWorkloadReconciler(
     const waitMs = (written.get(key) ?? 0) + STATUS_EVERY_MS - options.now().getTime();
     if (!event && waitMs > 0) return { afterMs: waitMs };
     written.set(key, options.now().getTime());
-    const patched = await patchMetadata(client, workload, { annotations: changes });
+    const patched = await patchMetadata({ client, types }, workload, { annotations: changes });
     if (!patched) return undefined;
-    workloads[workload.kind].put(patched);
+    workloads.put(patched);
     if (event) await writeEvent(client, workload, event, options.now());
     return undefined;
   }
 }
 
+type Writer = { client: KubeClient; types: WorkloadTypes };
+
 /** Copies the opt-in to the label; what was applied while the webhook was away did not get it there. */
-export async function label(client: KubeClient, workload: Workload): Promise<void> {
-  await patchMetadata(client, workload, { labels: { [PREWARM]: 'true' } });
+export async function label(writer: Writer, workload: Workload): Promise<void> {
+  await patchMetadata(writer, workload, { labels: { [PREWARM]: 'true' } });
 }
 
 /** The uid makes the patch fail on an object that was made anew under the same name. */
 async function patchMetadata(
-  client: KubeClient,
+  { client, types }: Writer,
   workload: Workload,
   metadata: object,
 ): Promise<Workload | undefined> {
   const { namespace, name = '', uid } = workload.metadata;
+  const type = typeOf(types, workload.apiVersion, workload.kind);
+  if (!type) return undefined;
   try {
     const patch = { metadata: { uid, ...metadata } };
-    return workloadOf(
-      workload.kind,
-      await client.mergePatch(WORKLOAD_RESOURCES[workload.kind], namespace, name, patch),
-    );
+    return workloadOf(types, type, await client.mergePatch(type, namespace, name, patch));
   } catch (error) {
     if (isNotFound(error) || isConflict(error)) return undefined; // gone or replaced: its own change will bring it back here
     throw error;
@@ -230,7 +218,7 @@ function age(workload: Workload): string {
 /** A pod of a ReplicaSet may carry a label of that name by its template: taking it away would make it another's pod. */
 function ownsItsLabel(workload: Workload): boolean {
   const going = workload.finished || workload.metadata.deletionTimestamp !== undefined;
-  return !going && !isControlledByBuiltIn(workload.metadata.ownerReferences);
+  return !going && !workload.controlled;
 }
 
 /** The plans of the owners that still want what this one wants, the oldest first; an owner may be about to leave. */

@@ -22,6 +22,7 @@ function workload(name: string, annotations: Record<string, string> = { 'ips/pre
       spec: { containers: [{ name: 'main', image: 'app:1' }] },
     },
     finished: false,
+    controlled: false,
   };
 }
 

@@ -124,8 +124,6 @@ export type RuntimeClass = KubernetesObject & {
   overhead?: { podFixed?: Record<string, string> };
 };
 
-export type Deployment = KubernetesObject & { spec?: { template?: PodTemplate } };
-
 export type ContainerState = {
   waiting?: { reason?: string; message?: string };
   running?: { startedAt?: string };

@@ -144,6 +144,7 @@ function workload(annotations: Record<string, string> | undefined): Workload {
     metadata: { name: 'web', uid: 'u1', ...(annotations ? { annotations } : {}) },
     template: { annotations: {}, labels: {}, warnings: [], spec: {} },
     finished: false,
+    controlled: false,
   };
 }
 

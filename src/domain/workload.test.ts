@@ -1,15 +1,25 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Deployment, KubernetesObject, OwnerReference, Pod, PodSpec } from './kubernetes.ts';
+import type { KubernetesObject, OwnerReference, Pod, PodSpec, PodTemplate } from './kubernetes.ts';
 import {
   carriesLabel,
-  isControlledByBuiltIn,
-  isWorkloadKind,
+  isControlled,
   planOf,
+  workloadOf as readWorkload,
   type Workload,
   wantsPrewarm,
-  workloadOf,
 } from './workload.ts';
+import { readCustomWorkloads, workloadTypes } from './workload-types.ts';
+
+type Deployment = KubernetesObject & { spec?: { template?: PodTemplate } };
+
+const TYPES = workloadTypes(readCustomWorkloads('rollouts.argoproj.io/v1alpha1:Rollout:spec.template').types);
+
+function workloadOf(kind: string, object: KubernetesObject): Workload {
+  const type = [...TYPES.values()].find((each) => each.kind === kind);
+  if (!type) throw new Error(`${kind} is no workload`);
+  return readWorkload(TYPES, type, object);
+}
 
 const OPTED_IN = { 'ips/prewarm': 'true' };
 const DIGEST = `sha256:${'ab'.repeat(32)}`;
@@ -105,6 +115,7 @@ describe('workloadOf', () => {
       },
       templateHash: expect.stringMatching(/^[0-9a-f]{64}$/),
       finished: false,
+      controlled: false,
     });
   });
 
@@ -246,16 +257,21 @@ describe('which workloads are prewarmed', () => {
     expect(wantsPrewarm(workloadOf('Pod', pod('Succeeded')))).toBe(false);
   });
 
-  it.each<{ owner: Partial<OwnerReference>; builtIn: boolean }>([
-    { owner: {}, builtIn: true },
-    { owner: { apiVersion: 'batch/v1', kind: 'Job' }, builtIn: true },
-    { owner: { apiVersion: 'v1', kind: 'ReplicationController' }, builtIn: true },
-    { owner: { apiVersion: 'apps/v1beta1' }, builtIn: false },
-    { owner: { controller: false }, builtIn: false },
-  ])('an owner like $owner is a built-in controller: $builtIn', ({ owner, builtIn }) => {
+  it.each<{ owner: Partial<OwnerReference>; controlled: boolean }>([
+    { owner: {}, controlled: true },
+    { owner: { apiVersion: 'batch/v1', kind: 'CronJob' }, controlled: true },
+    { owner: { apiVersion: 'batch/v1', kind: 'Job' }, controlled: true },
+    { owner: { apiVersion: 'v1', kind: 'ReplicationController' }, controlled: true },
+    { owner: { apiVersion: 'argoproj.io/v1alpha1', kind: 'Rollout' }, controlled: true },
+    { owner: { apiVersion: 'argoproj.io/v2', kind: 'Rollout' }, controlled: true },
+    { owner: { apiVersion: 'argoproj.io/v1alpha1', kind: 'Application' }, controlled: false },
+    { owner: { apiVersion: 'other.example/v1alpha1', kind: 'Rollout' }, controlled: false },
+    { owner: { apiVersion: 'policy/v1' }, controlled: false },
+    { owner: { controller: false }, controlled: false },
+  ])('what an owner like $owner has is controlled: $controlled', ({ owner, controlled }) => {
     const merely = { apiVersion: 'v1', kind: 'Node', name: 'n', uid: 'n' };
-    expect(isControlledByBuiltIn([merely, { ...replicaSet, ...owner }])).toBe(builtIn);
-    expect(isControlledByBuiltIn(undefined)).toBe(false);
+    expect(isControlled(TYPES, [merely, { ...replicaSet, ...owner }])).toBe(controlled);
+    expect(isControlled(TYPES, undefined)).toBe(false);
   });
 
   it.each<{ labels: Record<string, string> | undefined; carries: boolean }>([
@@ -265,14 +281,6 @@ describe('which workloads are prewarmed', () => {
   ])('labels $labels carry the opt-in: $carries', ({ labels, carries }) => {
     const workload: Workload = workloadOf('Deployment', deployment({}, labels ? { labels } : {}));
     expect(carriesLabel(workload)).toBe(carries);
-  });
-
-  it.each(['Deployment', 'Pod'])('%s is a kind of workload', (kind) => {
-    expect(isWorkloadKind(kind)).toBe(true);
-  });
-
-  it.each(['StatefulSet', 'deployment', '', undefined, 7])('%s is no kind of workload', (kind) => {
-    expect(isWorkloadKind(kind)).toBe(false);
   });
 });
 

@@ -1,4 +1,4 @@
-import { isOptedIn, PREWARM, parseSettings, type Settings } from './annotations.ts';
+import { isOptedIn, PREWARM, parseSettings, type Settings, WARMER_LABEL } from './annotations.ts';
 import { fingerprint, type PullIdentity, sha256, stableJson } from './fingerprint.ts';
 import { parseImageReference, pullPolicyOf } from './image-reference.ts';
 import type { Container, KubernetesObject, ObjectMeta, OwnerReference, PodSpec } from './kubernetes.ts';
@@ -10,15 +10,12 @@ import { readPodSpec } from './pod-spec.ts';
 import type { TaskImage } from './prewarm-task.ts';
 import { quote } from './quote.ts';
 import { readStrings, record } from './unchecked.ts';
-
-export type WorkloadKind = 'Deployment' | 'Pod';
-
-export const WORKLOAD_API_VERSIONS: Record<WorkloadKind, string> = { Deployment: 'apps/v1', Pod: 'v1' };
+import { templateAt, typeOf, type WorkloadType, type WorkloadTypes } from './workload-types.ts';
 
 /** What IPS keeps of a workload. */
 export type Workload = {
   apiVersion: string;
-  kind: WorkloadKind;
+  kind: string;
   metadata: ObjectMeta;
   template: {
     annotations: Record<string, string>;
@@ -28,10 +25,12 @@ export type Workload = {
     /** What of the spec could not be read. */
     warnings: string[];
   };
-  /** Of the pod template as stored; pods have none. */
+  /** Of the pod template as its user wrote it; pods have none. */
   templateHash?: string;
-  /** A pod that ended has nothing left to start. */
+  /** One that ended has nothing left to start. */
   finished: boolean;
+  /** It is another's, who starts pods by it: whether it is warm is that one's matter. */
+  controlled: boolean;
 };
 
 /** What a workload needs: images, how they are pulled, and where. */
@@ -47,6 +46,11 @@ export type PrewarmPlan = {
 };
 
 const BUILT_IN_GROUPS = ['v1', 'apps/v1', 'batch/v1'];
+/** Of a Job's template when it is made, and of a ReplicaSet's that a Deployment made and let go of. */
+const CONTROLLERS_LABELS = [
+  ...['controller-uid', 'job-name', 'pod-template-hash'],
+  ...['batch.kubernetes.io/controller-uid', 'batch.kubernetes.io/job-name'],
+];
 /** As many, and as long, as the schema of PrewarmTask takes. */
 const MAX_IMAGES = 100;
 const MAX_IMAGE_LENGTH = 512;
@@ -54,57 +58,76 @@ const MAX_IMAGE_LENGTH = 512;
 const MAX_WRITTEN_LENGTH = 1024;
 const MAX_PULL_SECRETS = 20;
 
-export function isWorkloadKind(kind: unknown): kind is WorkloadKind {
-  return kind === 'Deployment' || kind === 'Pod';
-}
-
-/** The kinds, for a sentence. */
-export function workloadKinds(): string {
-  return Object.keys(WORKLOAD_API_VERSIONS).join(', ');
-}
-
-/** A pod of a Deployment is the Deployment's matter: it inherits the annotations, and must not count again. */
-export function isControlledByBuiltIn(owners: OwnerReference[] | undefined): boolean {
+/**
+ * Whether an object belongs to a controller that starts pods: one of Kubernetes' own, or of a type that the operator
+ * named. It inherits the annotations, or is made from the same template, and must not count again.
+ */
+export function isControlled(types: WorkloadTypes, owners: OwnerReference[] | undefined): boolean {
   return (owners ?? []).some(
-    (owner) => owner.controller === true && BUILT_IN_GROUPS.includes(owner.apiVersion),
+    (owner) =>
+      owner.controller === true &&
+      (BUILT_IN_GROUPS.includes(owner.apiVersion) || typeOf(types, owner.apiVersion, owner.kind)),
   );
 }
 
-/** Of an object of which nothing is known: what cannot be read is left out (pod-spec.ts). */
-export function workloadOf(kind: WorkloadKind, object: KubernetesObject): Workload {
-  const workload = readWorkload(kind, object);
-  const template = kind === 'Pod' ? undefined : templateOf(object);
-  return kind === 'Pod' ? workload : { ...workload, templateHash: sha256(stableJson(template ?? {})) };
+/** Reads an object by its own apiVersion and kind; undefined where it is no workload. */
+export function workloadOfObject(types: WorkloadTypes, object: KubernetesObject): Workload | undefined {
+  const type = typeOf(types, object.apiVersion, object.kind);
+  return type && workloadOf(types, type, object);
+}
+
+/** Of an object of which nothing is known: what cannot be read is left out (pod-spec.ts). Lists do not name its kind. */
+export function workloadOf(types: WorkloadTypes, type: WorkloadType, object: KubernetesObject): Workload {
+  const workload = readWorkload(types, type, object);
+  if (isPod(type)) return workload;
+  const template = templateAt(object, type.templatePath) ?? {};
+  return { ...workload, templateHash: sha256(stableJson(asWritten(template))) };
 }
 
 /** As `workloadOf`, without the hash, which takes as long as all the rest and serves the fingerprint alone. */
-export function readWorkload(kind: WorkloadKind, object: KubernetesObject): Workload {
+export function readWorkload(types: WorkloadTypes, type: WorkloadType, object: KubernetesObject): Workload {
+  const { apiVersion, kind } = type;
   const metadata = readMetadata(object.metadata);
-  const apiVersion = WORKLOAD_API_VERSIONS[kind];
-  if (kind === 'Pod') {
-    const { spec, status } = object as { spec?: unknown; status?: unknown };
-    const read = readPodSpec(spec);
-    if (read.spec.nodeName && !wishedForItsNode(object)) delete read.spec.nodeName;
-    const phase = record(status)?.['phase'];
-    const finished = phase === 'Succeeded' || phase === 'Failed';
-    return { apiVersion, kind, metadata, template: { annotations: {}, labels: {}, ...read }, finished };
-  }
-  const template = templateOf(object);
-  const { annotations = {} } = readMetadata(template?.['metadata']);
-  const labels = readStrings(record(template?.['metadata'])?.['labels']) ?? {};
-  const { spec, warnings } = readPodSpec(template?.['spec']);
-  warnings.unshift(...unreadAnnotations(template?.['metadata']));
-  return { apiVersion, kind, metadata, template: { annotations, labels, spec, warnings }, finished: false };
+  return {
+    ...{ apiVersion, kind, metadata },
+    template: isPod(type) ? ownTemplate(object) : readTemplate(type, templateAt(object, type.templatePath)),
+    finished: type.isFinished?.(object) ?? false,
+    controlled: isControlled(types, metadata.ownerReferences),
+  };
 }
 
-function templateOf(object: KubernetesObject): Record<string, unknown> | undefined {
-  return record(record((object as { spec?: unknown }).spec)?.['template']);
+function isPod(type: WorkloadType): boolean {
+  return type.templatePath.length === 0;
+}
+
+function ownTemplate(pod: KubernetesObject): Workload['template'] {
+  const read = readPodSpec((pod as { spec?: unknown }).spec);
+  if (read.spec.nodeName && !wishedForItsNode(pod)) delete read.spec.nodeName;
+  return { annotations: {}, labels: {}, ...read };
+}
+
+function readTemplate(type: WorkloadType, template: Record<string, unknown> = {}): Workload['template'] {
+  const { annotations = {} } = readMetadata(template['metadata']);
+  const labels = readStrings(record(template['metadata'])?.['labels']) ?? {};
+  const { spec, warnings } = readPodSpec(template['spec']);
+  warnings.unshift(...unreadAnnotations(template['metadata']));
+  return { annotations, labels, spec: type.podSpec?.(spec) ?? spec, warnings };
+}
+
+/** Without the labels by which controllers tell their pods apart: the same template has the same hash in every object. */
+function asWritten(template: Record<string, unknown>): object {
+  const metadata = record(template['metadata']);
+  const labels = record(metadata?.['labels']);
+  if (!labels || !CONTROLLERS_LABELS.some((name) => Object.hasOwn(labels, name))) return template;
+  const own = Object.entries(labels).filter(([name]) => !CONTROLLERS_LABELS.includes(name));
+  return { ...template, metadata: { ...metadata, labels: Object.fromEntries(own) } };
 }
 
 export function wantsPrewarm(workload: Workload): boolean {
-  if (workload.finished || workload.metadata.deletionTimestamp) return false;
-  if (isControlledByBuiltIn(workload.metadata.ownerReferences)) return false;
-  return isOptedIn(workload.metadata.annotations, workload.template.annotations);
+  const { labels, annotations, deletionTimestamp } = workload.metadata;
+  if (workload.finished || workload.controlled || deletionTimestamp) return false;
+  if (labels?.[WARMER_LABEL] === 'true') return false;
+  return isOptedIn(annotations, workload.template.annotations);
 }
 
 export function carriesLabel(workload: Workload): boolean {

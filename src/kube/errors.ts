@@ -17,6 +17,10 @@ export function isNotFound(error: unknown): boolean {
   return error instanceof KubeError && error.status === 404;
 }
 
+export function isForbidden(error: unknown): boolean {
+  return error instanceof KubeError && error.status === 403;
+}
+
 /** The object exists already, or is not the version that was read. */
 export function isConflict(error: unknown): boolean {
   return error instanceof KubeError && error.status === 409;

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KubernetesObject } from '../domain/kubernetes.ts';
 import type { KubeClient, WatchEvent } from './client.ts';
-import { isGone, KubeError } from './errors.ts';
+import { isForbidden, isGone, isNotFound, KubeError } from './errors.ts';
 import type { Resource } from './resources.ts';
 
 type Named = { metadata: KubernetesObject['metadata'] };
 
 export type Informer<T extends Named> = {
-  /** Lists and then watches until stopped; resolves when the first list is in. */
+  /** Lists and then watches until stopped; resolves when the first list is in, or it is known that there is none. */
   start(): Promise<void>;
   stop(): void;
   /** Asks anew from the last known version: what was told meanwhile may be stuck in a connection that broke. */
@@ -20,6 +20,9 @@ export type Informer<T extends Named> = {
   put(object: T): void;
 };
 
+/** Whether a custom resource can be seen: its definition may be missing, or the right to it. */
+export type Availability = 'watched' | 'absent' | 'forbidden';
+
 export type InformerOptions<T extends Named> = {
   client: KubeClient;
   resource: Resource;
@@ -30,6 +33,8 @@ export type InformerOptions<T extends Named> = {
   /** Called with the old and the new state; it must only note keys, since what it throws would end the watch. */
   onChange: (key: string, before: T | undefined, after: T | undefined) => void;
   onError: (error: unknown) => void;
+  /** Given for a resource that may be missing: that is no error then, and it is looked for until it is there. */
+  onAvailability?: (now: Availability, error?: unknown) => void;
 };
 
 const PAGE = 500;
@@ -44,6 +49,8 @@ const SILENCE_MS = 100_000;
 const CALM_MS = 5_000;
 const FIRST_BACKOFF_MS = 250;
 const MAX_BACKOFF_MS = 10_000;
+/** With so many failures behind it the next try is as far away as it gets. */
+const CALM_FAILURES = 10;
 
 export function keyOf(object: Named): string {
   const { namespace, name = '' } = object.metadata;
@@ -57,6 +64,11 @@ export function keyOf(object: Named): string {
 function isOlder(told: Named, held: Named | undefined): boolean {
   if (!held || told.metadata.uid !== held.metadata.uid) return false;
   return Number(told.metadata.resourceVersion) < Number(held.metadata.resourceVersion);
+}
+
+function missingOf(error: unknown): Availability | undefined {
+  if (isNotFound(error)) return 'absent';
+  return isForbidden(error) ? 'forbidden' : undefined;
 }
 
 /**
@@ -151,6 +163,26 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
     }
   }
 
+  function fail(error: unknown, onListed: () => void): void {
+    if (isGone(error)) {
+      resourceVersion = undefined;
+      relists += 1;
+      failures = 0; // the server answers
+      return;
+    }
+    const missing = options.onAvailability && missingOf(error);
+    if (!missing) {
+      onError(error);
+      return;
+    }
+    // What may not be seen may well be there still.
+    if (missing === 'absent') for (const key of [...objects.keys()]) set(key, undefined);
+    resourceVersion = undefined;
+    failures = CALM_FAILURES;
+    options.onAvailability?.(missing, error);
+    onListed();
+  }
+
   /** Lists where there is no version to go on from, then watches until that ends; gives how long the watch lived. */
   async function step(onListed: () => void): Promise<number> {
     let begunMs: number | undefined;
@@ -159,16 +191,13 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
       if (resourceVersion === undefined) {
         await listAll();
         synced = true;
+        options.onAvailability?.('watched');
         onListed();
       }
       begunMs = performance.now();
       await watchOnce();
     } catch (error) {
-      if (isGone(error)) {
-        resourceVersion = undefined;
-        relists += 1;
-        failures = 0; // the server answers
-      } else if (!stopped.signal.aborted) onError(error);
+      if (!stopped.signal.aborted) fail(error, onListed);
     }
     return begunMs === undefined ? 0 : performance.now() - begunMs;
   }

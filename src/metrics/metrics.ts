@@ -71,6 +71,12 @@ export function createMetrics(build: { version: string }) {
       labelNames: ['resource'],
       registers,
     }),
+    customWorkloads: new Gauge({
+      name: 'ips_custom_workloads',
+      help: 'Custom resources that count as workloads, 1 by state: watched, absent (no such definition) or forbidden',
+      labelNames: ['resource', 'state'],
+      registers,
+    }),
     reconcileErrors: new Counter({
       name: 'ips_reconcile_errors_total',
       help: 'Workloads and tasks whose work failed and is tried again, by kind; conflicts do not count',

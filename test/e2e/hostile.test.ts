@@ -57,7 +57,13 @@ const CUT_OFF_MS = 20_000;
 const review = (object: unknown, kind = 'Deployment') => ({
   apiVersion: 'admission.k8s.io/v1',
   kind: 'AdmissionReview',
-  request: { uid: 'u1', kind: { kind }, namespace: 'shop', operation: 'CREATE', object },
+  request: {
+    uid: 'u1',
+    kind: { group: 'apps', version: 'v1', kind },
+    namespace: 'shop',
+    operation: 'CREATE',
+    object,
+  },
 });
 const GOOD = JSON.stringify(
   review({ metadata: { annotations: PREWARM }, spec: { template: { spec: { containers: [] } } } }),

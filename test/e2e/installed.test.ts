@@ -19,6 +19,7 @@ import {
 } from './installed.ts';
 import { createKit, deployment, type Kit, PREWARM, unique, WEB_NODES } from './kit.ts';
 import { mainJob } from './main-job.suite.ts';
+import { useEveryRight } from './rights.ts';
 
 /** A cluster of its own: here IPS comes and goes, and everything else on the cluster must be as it was. */
 let cluster: Cluster;
@@ -39,7 +40,14 @@ afterAll(async () => {
   if (cluster) await stopCluster(cluster);
 });
 
-const NOWHERE = { nodeSelector: { pool: 'nowhere' } };
+/** A caller of the REST API who may not read nodes: IPS asks the API server who that is, and what they may. */
+async function askWithoutRights(): Promise<void> {
+  const token = (await kit.kubectl(['create', 'token', 'default'])).trim();
+  const asked = await throughPortForward(cluster, (url) =>
+    fetch(`${url}/api/v1/nodes`, { headers: { authorization: `Bearer ${token}` } }),
+  );
+  expect(asked.status).toBe(403);
+}
 
 /** A steady stream of applies, each of which admission has to label, for as long as `action` takes. */
 async function whileApplying(action: () => Promise<void>): Promise<void> {
@@ -171,7 +179,8 @@ describe("IPS's own account", () => {
     const secrets = rules.filter(({ resources }) => resources?.includes('secrets'));
     expect(secrets.map(({ resourceNames }) => resourceNames)).toEqual([['ips-certificates']]);
 
-    await doEverything();
+    await useEveryRight(kit);
+    await askWithoutRights();
     const granted = usesOf(rules);
     await waitFor('every right to be used', async () => {
       const { used } = await auditOf(cluster);
@@ -183,42 +192,6 @@ describe("IPS's own account", () => {
     expect(refused).toEqual([]);
     expect([...used].filter((each) => !granted.includes(each))).toEqual([]);
   });
-
-  /** What the tests before this one have not made IPS do yet. */
-  async function doEverything(): Promise<void> {
-    // Two that do the same at the same time meet in what one of them made first.
-    await kubectl(cluster, ['-n', 'ips-system', 'scale', 'deployment/ips', '--replicas=2']);
-    await kubectl(cluster, ['-n', 'ips-system', 'rollout', 'status', 'deployment/ips', '--timeout=120s']);
-    const bad = `${cluster.registry.host}/missing:1`;
-    const names = Array.from({ length: 10 }, () => unique('twice'));
-    await Promise.all(
-      names.map(async (name) => {
-        const extra = { 'ips/extra-images': `${cluster.registry.host}/${name}:1` };
-        await kit.apply(
-          deployment(name, { annotations: { ...PREWARM, ...extra }, replicas: 0, images: [bad] }),
-        );
-      }),
-    );
-    await kit.status(`deployment/${names[0]}`, /Failed/);
-    await kit.kubectl(['annotate', `deployment/${names[0]}`, 'ips/prewarm=false', '--overwrite']);
-    await kit.kubectl(['delete', 'deployment', ...names.slice(1)]);
-    // Deleted while it waits: gone from one moment to the next, and its task has an owner that nobody holds.
-    const spec = { ...NOWHERE, containers: [{ name: 'c', image: bad }] };
-    await kit.apply({
-      kind: 'Pod',
-      apiVersion: 'v1',
-      metadata: { name: 'gone', annotations: PREWARM },
-      spec,
-    });
-    await kit.status('pod/gone', /^Pending/);
-    await kit.kubectl(['delete', 'pod', 'gone', '--grace-period=0', '--force']);
-    const token = (await kit.kubectl(['create', 'token', 'default'])).trim();
-    const asked = await throughPortForward(cluster, (url) =>
-      fetch(`${url}/api/v1/nodes`, { headers: { authorization: `Bearer ${token}` } }),
-    );
-    expect(asked.status).toBe(403);
-    await kubectl(cluster, ['-n', 'ips-system', 'scale', 'deployment/ips', '--replicas=1']);
-  }
 });
 
 describe('ips uninstall', () => {
