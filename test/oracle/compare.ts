@@ -1,5 +1,6 @@
 import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
-import { compileRuntimeMatcher } from '../../src/domain/runtime-class.ts';
+import { createNodeIndex } from '../../src/domain/node-index.ts';
+import { compileRuntimeMatcher, fittingNodes } from '../../src/domain/runtime-class.ts';
 import { planOf, workloadOf } from '../../src/domain/workload.ts';
 import type { NodeCase } from './node-cases.ts';
 import type { Refusals } from './oracle.ts';
@@ -15,17 +16,11 @@ const REASONS: [predicate: string, pattern: RegExp][] = [
   ['TaintToleration', /^taint (.*) is not tolerated$/],
 ];
 
-/** What IPS tells of a node, on the way that every workload takes; undefined where the node fits. */
-export function reasonOf({ pod, node, runtimeClass }: NodeCase): string | undefined {
-  const deployment = { metadata: { name: 'web' }, spec: { template: { spec: pod.spec } } };
-  const { requirements, pull } = planOf(workloadOf('Deployment', deployment as KubernetesObject));
-  return compileRuntimeMatcher(requirements, pull.runtimeClassName, runtimeClass)(node);
-}
-
 /** In what IPS and the oracle differ about a node: whether it fits, or why not. Undefined where they agree. */
 export function disagreement(asked: NodeCase, refusals: Refusals): string | undefined {
-  const reason = reasonOf(asked);
+  const { reason, listed } = answerOf(asked);
   const refused = Object.keys(refusals);
+  if (listed !== (reason === undefined)) return `IPS's index of nodes and its matcher differ: ${reason}`;
   if (reason === undefined) {
     return refused.length === 0 ? undefined : `IPS takes the node, refused by ${JSON.stringify(refusals)}`;
   }
@@ -38,7 +33,18 @@ export function disagreement(asked: NodeCase, refusals: Refusals): string | unde
   return right ? undefined : `${told}, for a wrong cause: ${JSON.stringify(refusals)}`;
 }
 
-export function causeOf(reason: string): [predicate: string, detail: string | undefined] {
+/** What IPS makes of a node, on the way that every workload takes: why it does not fit, and whether it is listed. */
+function answerOf({ pod, node, runtimeClass }: NodeCase): { reason: string | undefined; listed: boolean } {
+  const deployment = { metadata: { name: 'web' }, spec: { template: { spec: pod.spec } } };
+  const { requirements, pull } = planOf(workloadOf('Deployment', deployment as KubernetesObject));
+  const { runtimeClassName } = pull;
+  return {
+    reason: compileRuntimeMatcher(requirements, runtimeClassName, runtimeClass)(node),
+    listed: fittingNodes(createNodeIndex([node]), requirements, runtimeClassName, runtimeClass).length > 0,
+  };
+}
+
+function causeOf(reason: string): [predicate: string, detail: string | undefined] {
   for (const [predicate, pattern] of REASONS) {
     const match = pattern.exec(reason);
     if (match) return [predicate, match[1]];
