@@ -32,7 +32,7 @@ demo: setup-cluster ## Show the main job on a real local cluster: cold and warm,
 	@node test/demo.ts
 
 test: setup ## Run all tests; ends with "N passed, N failed, N skipped"
-	@node test/run.ts unit fuzz e2e
+	@node test/run.ts unit oracle fuzz e2e
 
 test-unit: setup ## Run the tests that need no other process
 	@node test/run.ts unit
@@ -42,6 +42,13 @@ test-e2e: setup ## Run the tests on a real cluster; FILES="test/e2e/images.test.
 
 fuzz: setup ## Ask admission whatever a grammar comes to, for ten minutes; SECONDS=60, SEED=1 repeats
 	@node test/fuzz/run.ts --seconds '$(SECONDS)' --seed '$(SEED)'
+
+.PHONY: oracle oracle-vectors
+oracle: setup ## Compare with the scheduler's own library on fresh cases (SEED=number CASES=50000)
+	@IPS_TEST_SEED='$(SEED)' IPS_ORACLE_CASES='$(CASES)' node test/run.ts oracle
+
+oracle-vectors: setup ## Write the cases of the unit tests anew, with that library's answers
+	@node test/oracle/write-vectors.ts
 
 lint: setup ## Check style, types and which module may import which
 	@node_modules/.bin/biome check .

@@ -14,6 +14,16 @@ export default defineConfig({
       { test: { name: 'fuzz', include: ['test/fuzz/**/*.test.ts'], environment: 'node' } },
       {
         test: {
+          name: 'oracle',
+          include: ['test/oracle/**/*.test.ts'],
+          environment: 'node',
+          // The first time its program is built; a search of a million cases by hand takes minutes.
+          hookTimeout: 600_000,
+          testTimeout: 3_600_000,
+        },
+      },
+      {
+        test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           environment: 'node',

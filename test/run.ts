@@ -17,11 +17,17 @@ const ROOT = join(import.meta.dirname, '..');
 const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
 const total: Count = { passed: 0, failed: 0, skipped: 0 };
 
+/** What asks why a suite cannot run on this machine; undefined when it can. */
+const OBSTACLES: Record<string, () => Promise<string | undefined>> = {
+  e2e: clusterObstacle,
+  oracle: goObstacle,
+};
+
 /** Arguments with a slash are files, and only their tests run. */
 const files = process.argv.slice(2).filter((each) => each.includes('/'));
 
 for (const suite of process.argv.slice(2).filter((each) => !files.includes(each))) {
-  const obstacle = suite === 'e2e' ? await clusterObstacle() : undefined;
+  const obstacle = await OBSTACLES[suite]?.();
   const count = obstacle ? await skipSuite(suite, obstacle) : await runSuite(suite);
   total.passed += count.passed;
   total.failed += count.failed;
@@ -83,4 +89,11 @@ async function clusterObstacle(): Promise<string | undefined> {
   });
   const [code] = (await once(needs, 'close')) as [number | null];
   return code === 0 ? undefined : told.trim();
+}
+
+async function goObstacle(): Promise<string | undefined> {
+  const found = await run('go', ['version']).catch(() => undefined);
+  return found
+    ? undefined
+    : 'Go, which builds the program that asks the library of the scheduler, is not there';
 }

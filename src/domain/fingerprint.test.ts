@@ -167,6 +167,17 @@ describe('fingerprint', () => {
         },
       },
     },
+    {
+      what: 'no values and an empty list of them',
+      one: {
+        nodeAffinity: { nodeSelectorTerms: [{ matchExpressions: [{ key: 'a', operator: 'Exists' }] }] },
+      },
+      other: {
+        nodeAffinity: {
+          nodeSelectorTerms: [{ matchExpressions: [{ key: 'a', operator: 'Exists', values: [] }] }],
+        },
+      },
+    },
   ])('does not tell apart $what', ({ one, other }) => {
     const of = (requirements: NodeRequirements) => fingerprint({ ...INPUT, requirements });
     expect(of(one)).toBe(of(other));
@@ -243,6 +254,23 @@ describe('fingerprint', () => {
         }),
       );
     expect(of('a')).not.toBe(of('b'));
+  });
+
+  it.each<[string, NodeSelectorTerm, NodeSelectorTerm]>([
+    [
+      'a bound once from twice',
+      { matchExpressions: [{ key: 'a', operator: 'Gt', values: ['1'] }] },
+      { matchExpressions: [{ key: 'a', operator: 'Gt', values: ['1', '1'] }] },
+    ],
+    [
+      'the name of a node once from twice',
+      { matchFields: [{ key: 'metadata.name', operator: 'In', values: ['n1'] }] },
+      { matchFields: [{ key: 'metadata.name', operator: 'In', values: ['n1', 'n1'] }] },
+    ],
+  ])('tells %s, since two are malformed', (_, one, other) => {
+    const of = (term: NodeSelectorTerm) =>
+      fingerprint(withRequirements({ nodeAffinity: { nodeSelectorTerms: [term] } }));
+    expect(of(one)).not.toBe(of(other));
   });
 
   it('sees a node selector of a single label', () => {

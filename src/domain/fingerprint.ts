@@ -101,13 +101,24 @@ function canonicalPreferences({ nodeAffinity, topologySpreadConstraints }: NodeP
 }
 
 function canonicalTerm(term: NodeSelectorTerm): object {
-  const expressions = (list: NodeSelectorRequirement[] | undefined) =>
-    list?.length ? unique(list.map(canonicalRequirement)) : undefined;
-  return { matchExpressions: expressions(term.matchExpressions), matchFields: expressions(term.matchFields) };
+  const { matchExpressions, matchFields } = term;
+  return {
+    matchExpressions: matchExpressions?.length
+      ? unique(matchExpressions.map(canonicalExpression))
+      : undefined,
+    matchFields: matchFields?.length ? unique(matchFields.map(canonicalRequirement)) : undefined,
+  };
+}
+
+/** A value twice is one where any number may stand; what takes a single one is malformed with two alike. */
+function canonicalExpression(requirement: NodeSelectorRequirement): unknown {
+  const { operator, values = [] } = requirement;
+  const isSet = operator === 'In' || operator === 'NotIn';
+  return canonicalRequirement(isSet ? { ...requirement, values: [...new Set(values)] } : requirement);
 }
 
 function canonicalRequirement({ values, ...rest }: NodeSelectorRequirement): unknown {
-  return { ...rest, values: values?.length ? [...new Set(values)].sort() : undefined };
+  return { ...rest, values: values?.length ? values.toSorted() : undefined };
 }
 
 /** For how long a NoExecute taint is borne does not change which nodes are fit. */

@@ -80,6 +80,12 @@ describe('compileNodeMatcher', () => {
       ],
       ['reads the node info where there is no label', 'windows', linux, 'node runs linux, pod needs windows'],
       ['fits a node that does not tell', 'windows', nodeWith(), undefined],
+      [
+        'reads the node info where the label is empty',
+        'windows',
+        { ...linux, metadata: { labels: { 'kubernetes.io/os': '' } } },
+        'node runs linux, pod needs windows',
+      ],
       ['takes an empty os for none', '', linux, undefined],
     ])('%s', (_, os, node, expected) => {
       expect(reasonFor({ os }, node)).toBe(expected);
@@ -256,6 +262,13 @@ describe('compileNodeMatcher', () => {
       const malformed = { key: 'metadata.name', operator: 'Exists' };
       const term = { matchExpressions: [elsewhere], matchFields: [malformed] };
       expect(affinityReason([term], labels)).toBe('node affinity metadata.name Exists is malformed');
+    });
+
+    it('a key that is left out', () => {
+      const keyless = parsed<NodeSelectorRequirement>('{"operator":"DoesNotExist"}');
+      expect(affinityReason([{ matchExpressions: [keyless] }])).toBe(
+        'node affinity  DoesNotExist is malformed',
+      );
     });
 
     it('does not spoil another term', () => {

@@ -115,7 +115,7 @@ export function labelOf({ metadata: { labels } }: KubernetesNode, key: string): 
  * `PodOSNotSupported`); it keeps this label equal to its own os.
  */
 function rejectOtherOs(node: KubernetesNode, os: string): string | undefined {
-  const nodeOs = labelOf(node, OS_LABEL) ?? node.status?.nodeInfo?.operatingSystem ?? os;
+  const nodeOs = labelOf(node, OS_LABEL) || node.status?.nodeInfo?.operatingSystem || os;
   return nodeOs === os ? undefined : `node runs ${nodeOs}, pod needs ${os}`;
 }
 
@@ -164,7 +164,8 @@ function compileExpression(requirement: NodeSelectorRequirement): NodeMatcher {
 function compileTest(requirement: NodeSelectorRequirement) {
   const { key, operator } = requirement;
   const values = requirement.values ?? [];
-  const wellFormed = isLabelKey(key) && values.every(isLabelValue);
+  // A custom resource may leave the key out; Go reads that as empty.
+  const wellFormed = isLabelKey(key ?? '') && values.every(isLabelValue);
   return wellFormed ? compileOperator(operator, values) : undefined;
 }
 
@@ -226,12 +227,13 @@ export function isWellFormedField({ operator, values }: NodeSelectorRequirement)
 
 /** Reasons go into Events and annotations: of a hundred host names, the first few tell which requirement it is. */
 function requirementText({ key, operator, values }: NodeSelectorRequirement): string {
+  const what = `${key ?? ''} ${operator ?? ''}`;
   if (!values || values.length === 0) {
-    return `${key} ${operator}`;
+    return what;
   }
   const quoted = values.slice(0, MAX_QUOTED_VALUES).join(', ');
   const more = values.length > MAX_QUOTED_VALUES ? ', …' : '';
-  return `${key} ${operator} (${quoted}${more})`;
+  return `${what} (${quoted}${more})`;
 }
 
 function rejectUntoleratedTaint(
@@ -241,7 +243,7 @@ function rejectUntoleratedTaint(
 ): string | undefined {
   for (const taint of node.spec?.taints ?? []) {
     if (effects.includes(taint.effect) && !toleratedByAny(taint, tolerations)) {
-      return `taint ${taint.key}${taint.value ? `=${taint.value}` : ''}:${taint.effect} is not tolerated`;
+      return `taint ${taint.key ?? ''}${taint.value ? `=${taint.value}` : ''}:${taint.effect} is not tolerated`;
     }
   }
   return undefined;

@@ -315,6 +315,13 @@ describe('eligibleNodes', () => {
     expect([...told.keys()], 'the workload may use these').toEqual(['sick', 'windows', 'old', 'full']);
   });
 
+  it('reads a taint whose key is left out, as a file of nodes may have one', () => {
+    const spec = JSON.parse('{"unschedulable":true,"taints":[{"effect":"NoSchedule"}]}');
+    const { skipped, leftOut } = eligibleNodes([ready('n', { spec })], asked(compileNodeMatcher({})));
+    expect(skipped).toEqual(new Map([['n', 'node is cordoned']]));
+    expect(leftOut).toEqual(new Map());
+  });
+
   it.each<[string, NodeRequirements]>([
     ['is bound to the node', { nodeName: 'n' }],
     ['tolerates it', { tolerations: [{ key: 'node.kubernetes.io/unschedulable', operator: 'Exists' }] }],

@@ -165,7 +165,7 @@ function passingProblem(node: KubernetesNode, fits: NodeMatcher): string | undef
   const unready = nodeReadiness(node);
   const unschedulable = node.spec?.unschedulable ?? false;
   if (!unready && !unschedulable) return undefined;
-  const taints = node.spec?.taints?.filter(({ key }) => !key.startsWith(CONDITION_TAINT)) ?? [];
+  const taints = node.spec?.taints?.filter(({ key }) => !key?.startsWith(CONDITION_TAINT)) ?? [];
   if (fits({ ...node, spec: { taints } })) return undefined;
   return unready ?? fits({ ...node, spec: { taints, unschedulable } });
 }

@@ -84,6 +84,17 @@ describe('the nodes of a RuntimeClass', () => {
     expect(compileRuntimeMatcher(WEB, 'kata', runtimeClass)(each)).toBe(reason);
   });
 
+  it('are none, where it asks for another value of a label than the workload does', () => {
+    const runtimeClass = { ...kata, scheduling: { nodeSelector: { kata: 'yes', pool: 'kata' } } };
+    for (const pool of ['web', 'kata', 'db']) {
+      expect(compileRuntimeMatcher(WEB, 'kata', runtimeClass)(node({ labels: { kata: 'yes', pool } }))).toBe(
+        'RuntimeClass kata conflicts with the node selector: it asks for pool=kata, the workload for pool=web, and the API server refuses such pods',
+      );
+    }
+    const agreed = { ...kata, scheduling: { nodeSelector: { pool: 'web' } } };
+    expect(compileRuntimeMatcher(WEB, 'kata', agreed)(node())).toBeUndefined();
+  });
+
   it('are those of the workload, where it names no RuntimeClass', () => {
     expect(compileRuntimeMatcher(WEB, undefined, undefined)(node({ taints: ['kata'] }))).toBe(
       'taint kata:NoSchedule is not tolerated',

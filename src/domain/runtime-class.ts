@@ -24,6 +24,11 @@ export function compileRuntimeMatcher(
 ): NodeMatcher {
   if (!name) return compileNodeMatcher(requirements);
   if (!runtimeClass) return () => `RuntimeClass ${name} not found`;
+  const conflict = selectorConflict(
+    requirements.nodeSelector ?? {},
+    runtimeClass.scheduling?.nodeSelector ?? {},
+  );
+  if (conflict) return () => `RuntimeClass ${name} ${conflict}`;
   const [own, theirs] = bothRequirements(requirements, runtimeClass).map(compileNodeMatcher);
   return (node) => {
     const reason =
@@ -35,10 +40,11 @@ export function compileRuntimeMatcher(
 /** The pod's own, and those of its RuntimeClass. */
 function bothRequirements(
   requirements: NodeRequirements,
-  { scheduling: { nodeSelector, tolerations = [] } = {} }: RuntimeClass,
+  { scheduling }: RuntimeClass,
 ): [own: NodeRequirements, theirs: NodeRequirements] {
+  const { nodeSelector, tolerations } = scheduling ?? {};
   return [
-    { ...requirements, tolerations: [...(requirements.tolerations ?? []), ...tolerations] },
+    { ...requirements, tolerations: [...(requirements.tolerations ?? []), ...(tolerations ?? [])] },
     // Taints and cordons are looked at once, with the tolerations of both.
     { ...(nodeSelector ? { nodeSelector } : {}), tolerations: [{ operator: 'Exists' }] },
   ];
@@ -57,6 +63,13 @@ export function fittingNodes(
   return nodes
     .fitting(...bothRequirements(requirements, runtimeClass))
     .filter((node) => !rejectHandler(node, handler) && !rejectSmall(node, overhead));
+}
+
+/** The admission plugin refuses a pod that asks for another value of a label than its RuntimeClass does. */
+function selectorConflict(own: Record<string, string>, theirs: Record<string, string>): string | undefined {
+  const key = Object.keys(theirs).find((each) => Object.hasOwn(own, each) && own[each] !== theirs[each]);
+  if (key === undefined) return undefined;
+  return `conflicts with the node selector: it asks for ${key}=${theirs[key]}, the workload for ${key}=${own[key]}, and the API server refuses such pods`;
 }
 
 /** Nodes tell their handlers from containerd 2.0 and CRI-O 1.30 on; of one that does not, it shows when pods start. */

@@ -12,8 +12,8 @@ const SOURCES = join(import.meta.dirname, 'go');
 const WORKER = join(import.meta.dirname, '../../worker');
 const KUBERNETES_VERSION = 'v1.36.3';
 
-type Build = {
-  /** The folder under go/ whose go.mod pins every version; its content is the key of the cache. */
+export type Build = {
+  /** The name of the folder whose go.mod pins every version; its content is the key of the cache. */
   module: string;
   /** What the user is told is being built. */
   title: string;
@@ -92,11 +92,7 @@ export type Binaries = {
 /** Builds what is not in the cache yet and tells where everything is. The first time takes minutes. */
 export async function buildBinaries(say: (line: string) => void): Promise<Binaries> {
   const folders = [await cached('noop', WORKER, '', (target) => run(join(WORKER, 'build.sh'), [target]))];
-  for (const build of BUILDS) {
-    const source = join(SOURCES, build.module);
-    const make = (target: string) => goBuild(build, source, target, say);
-    folders.push(await cached(build.module, source, JSON.stringify(build), make));
-  }
+  for (const build of BUILDS) folders.push(await buildModule(build, join(SOURCES, build.module), say));
   const assets = process.env['KUBEBUILDER_ASSETS'];
   const search = assets ? [assets, ...folders] : folders;
   const path = (name: string): string => {
@@ -110,6 +106,12 @@ export async function buildBinaries(say: (line: string) => void): Promise<Binari
   const stages = folders.map((folder) => join(folder, 'stages')).find((folder) => existsSync(folder));
   if (!stages) throw new Error('the kwok build has no stages; remove the cache and try again');
   return { path, folders, stages };
+}
+
+/** The folder of the programs of one Go module, which is built where it is not in the cache yet. */
+export function buildModule(build: Build, source: string, say: (line: string) => void): Promise<string> {
+  const make = (target: string) => goBuild(build, source, target, say);
+  return cached(build.module, source, JSON.stringify(build), make);
 }
 
 /** The folder that `make` filled from a folder of sources; the content of those and the options are its key. */

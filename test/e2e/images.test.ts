@@ -133,6 +133,29 @@ describe.each(STRATEGIES)('with %s', (strategy) => {
     expect(annotations['ips/status']).toBe(`Failed 0/2 nodes: ${missing}: not found on 2 nodes`);
   });
 
+  test('pods that name their node start there in spite of a cordon and of NoSchedule, so their image is warmed there', async () => {
+    const image = await pushTestImage(kit.cluster, `${unique('named')}:1`, 1_000_000, {
+      executable: 'trace',
+    });
+    await kit.kubectl(['cordon', 'node-c']);
+    try {
+      await kit.apply(
+        deployment('named', {
+          annotations: PREWARM,
+          replicas: 0,
+          images: [image],
+          spec: { nodeName: 'node-c' },
+        }),
+      );
+      await kit.status('deployment/named', /^Warm 1\/1 nodes$/);
+      expect(await kit.nodesWith(image)).toEqual(['node-c']);
+      await kit.kubectl(['scale', 'deployment/named', '--replicas=1']);
+      await kit.kubectl(['rollout', 'status', 'deployment/named', '--timeout=60s']);
+    } finally {
+      await kit.kubectl(['uncordon', 'node-c']);
+    }
+  });
+
   test('a workload that fits no node says why', async () => {
     const image = await pushTestImage(kit.cluster, `${unique('nowhere')}:1`, 1_000_000);
     await kit.apply(

@@ -1,0 +1,68 @@
+import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
+import { createNodeIndex } from '../../src/domain/node-index.ts';
+import { compileRuntimeMatcher, fittingNodes } from '../../src/domain/runtime-class.ts';
+import { planOf, workloadOf } from '../../src/domain/workload.ts';
+import type { NodeCase } from './node-cases.ts';
+import type { Refusals } from './oracle.ts';
+
+/** Which predicate each of our reasons speaks of, and what of it the oracle has to name too. */
+const REASONS: [predicate: string, pattern: RegExp][] = [
+  ['RuntimeClass', /^RuntimeClass kata (not found|conflict)s?/],
+  ['NodeName', /^pod is bound to node (.*)$/],
+  ['PodOS', /^node runs (.*), pod needs /],
+  ['NodeSelector', /^(?:RuntimeClass kata: )?node selector (.*) does not match$/s],
+  ['NodeAffinity', /^(?:none of \d+ )?node affinity /],
+  ['NodeUnschedulable', /^node is cordoned$/],
+  ['TaintToleration', /^taint (.*) is not tolerated$/],
+];
+
+/** In what IPS and the oracle differ about a node: whether it fits, or why not. Undefined where they agree. */
+export function disagreement(asked: NodeCase, refusals: Refusals): string | undefined {
+  const { reason, listed } = answerOf(asked);
+  const refused = Object.keys(refusals);
+  if (listed !== (reason === undefined)) return `IPS's index of nodes and its matcher differ: ${reason}`;
+  if (reason === undefined) {
+    return refused.length === 0 ? undefined : `IPS takes the node, refused by ${JSON.stringify(refusals)}`;
+  }
+  const told = `IPS says "${reason}"`;
+  if (refused.length === 0) return `${told}, but the node fits`;
+  const [predicate, detail] = causeOf(reason);
+  const named = refusals[predicate];
+  if (!named) return `${told}, refused by ${JSON.stringify(refusals)}`;
+  const right = predicate === 'NodeAffinity' ? malformedAlike(asked, reason, named) : namesOne(detail, named);
+  return right ? undefined : `${told}, for a wrong cause: ${JSON.stringify(refusals)}`;
+}
+
+/** What IPS makes of a node, on the way that every workload takes: why it does not fit, and whether it is listed. */
+function answerOf({ pod, node, runtimeClass }: NodeCase): { reason: string | undefined; listed: boolean } {
+  const deployment = { metadata: { name: 'web' }, spec: { template: { spec: pod.spec } } };
+  const { requirements, pull } = planOf(workloadOf('Deployment', deployment as KubernetesObject));
+  const { runtimeClassName } = pull;
+  return {
+    reason: compileRuntimeMatcher(requirements, runtimeClassName, runtimeClass)(node),
+    listed: fittingNodes(createNodeIndex([node]), requirements, runtimeClassName, runtimeClass).length > 0,
+  };
+}
+
+function causeOf(reason: string): [predicate: string, detail: string | undefined] {
+  for (const [predicate, pattern] of REASONS) {
+    const match = pattern.exec(reason);
+    if (match) return [predicate, match[1]];
+  }
+  throw new Error(`no predicate is known for the reason "${reason}"`);
+}
+
+function namesOne(detail: string | undefined, named: string[]): boolean {
+  return detail === undefined || named.includes(detail);
+}
+
+/** The library has an error where any term is malformed and none matches; ours is of the first term that counts. */
+function malformedAlike({ pod }: NodeCase, reason: string, named: string[]): boolean {
+  const required = pod.spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
+  const counting = (required?.nodeSelectorTerms ?? []).filter(
+    ({ matchExpressions, matchFields }) => matchExpressions?.length || matchFields?.length,
+  );
+  const malformed = named.includes('malformed');
+  const says = reason.endsWith(' is malformed');
+  return says === malformed || (malformed && counting.length > 1);
+}

@@ -1,0 +1,61 @@
+import { randomInt } from 'node:crypto';
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { normalizeImage } from '../../src/domain/image-reference.ts';
+import { disagreement } from './compare.ts';
+import { imageReferences } from './image-cases.ts';
+import { nodeCases } from './node-cases.ts';
+import { type Oracle, startOracle } from './oracle.ts';
+import { makeVectors, readVectors } from './vectors.ts';
+
+/** Cases that nobody has seen: with a new seed each time, so that what one run misses another may find. */
+const SEED = Number(process.env['IPS_TEST_SEED'] || randomInt(2 ** 31));
+const CASES = Number(process.env['IPS_ORACLE_CASES'] || 50_000);
+const AGAIN = `to repeat it: make oracle SEED=${SEED} CASES=${CASES}`;
+
+let oracle: Oracle;
+beforeAll(async () => {
+  console.log(`seed ${SEED}, ${CASES} cases; ${AGAIN}`);
+  oracle = await startOracle();
+});
+afterAll(() => oracle.end());
+
+test('the cases of the unit tests are what their seed gives and what the oracle says today', async () => {
+  const lines = (await makeVectors(oracle)).trimEnd().split('\n');
+  const kept = readVectors().map((vector) => JSON.stringify(vector));
+  const wrong = lines.filter((line, index) => line !== kept[index]).slice(0, 3);
+  expect(wrong, 'make oracle-vectors writes them anew').toEqual([]);
+  expect(kept.length).toBe(lines.length);
+});
+
+test('every node is taken or refused as Kubernetes does it', async () => {
+  await search(
+    fc.asyncProperty(nodeCases, async (asked) => {
+      const difference = disagreement(asked, await oracle.refusals(asked));
+      if (difference) throw new Error(difference);
+    }),
+    CASES,
+  );
+});
+
+test('every image reference is read as containerd does it', async () => {
+  await search(
+    fc.asyncProperty(imageReferences, async (image) => {
+      const canonical = await oracle.canonical(image);
+      const ours = normalizeImage(image);
+      if (ours !== canonical) throw new Error(`containerd: ${canonical}, IPS: ${ours}`);
+    }),
+    Math.ceil(CASES / 5),
+  );
+});
+
+/** Of all cases that are wrong, the smallest is told, and how to come to it again. */
+async function search<T>(property: fc.IAsyncProperty<T>, numRuns: number): Promise<void> {
+  const found = await fc.check(property, { seed: SEED, numRuns });
+  if (!found.failed) return;
+  const smallest = JSON.stringify(found.counterexample, null, 1);
+  const why = found.errorInstance instanceof Error ? found.errorInstance.message : found.errorInstance;
+  throw new Error(
+    `${why}\nafter ${found.numRuns} cases, made smaller ${found.numShrinks} times:\n${smallest}\n${AGAIN}`,
+  );
+}
