@@ -1,3 +1,4 @@
+import { createImageSizes } from '../domain/image-sizes.ts';
 import type { KubernetesNode, RuntimeClass } from '../domain/kubernetes.ts';
 import type { Workload } from '../domain/workload.ts';
 import {
@@ -81,7 +82,9 @@ function answer(input: Raw, settings: PlanSettings): object {
     names.add(name);
   }
   const classes = given(input, 'runtimeClasses') ? readEach(input, 'runtimeClasses', readRuntimeClass) : [];
-  const targets = targetsOf(workload, { nodes, settings, runtimeClasses: byName(classes) });
+  const targets = targetsOf(workload, {
+    ...{ nodes, settings, runtimeClasses: byName(classes), sizes: createImageSizes(nodes) },
+  });
   return {
     images: targets.plan.images.map(({ image }) => image),
     nodes: targets.nodes.map(({ metadata }: KubernetesNode) => metadata.name),

@@ -1,11 +1,13 @@
 import { PREWARM } from '../domain/annotations.ts';
 import { taskName } from '../domain/fingerprint.ts';
 import { firstRound } from '../domain/first-round.ts';
+import type { ImageSizes } from '../domain/image-sizes.ts';
 import type { KubernetesNode, KubernetesObject, RuntimeClass } from '../domain/kubernetes.ts';
 import { type PullStrategy, strategyOf } from '../domain/node-strategy.ts';
-import { type Eligibility, eligibleNodes, limitOf } from '../domain/node-view.ts';
+import { type Eligibility, presenceBy } from '../domain/node-view.ts';
 import type { PrewarmTask, TaskImage } from '../domain/prewarm-task.ts';
 import { compileRuntimeMatcher } from '../domain/runtime-class.ts';
+import { compileTaskChoice, taskNodes } from '../domain/task-nodes.ts';
 import { newTask, taskSpec } from '../domain/task-spec.ts';
 import { warmerJob } from '../domain/warmer-job.ts';
 import { type PrewarmPlan, planOf, type Workload, wantsPrewarm } from '../domain/workload.ts';
@@ -15,6 +17,8 @@ import type { PlanSettings } from './plan-options.ts';
 export type Surroundings = {
   nodes: KubernetesNode[];
   runtimeClasses: ReadonlyMap<string, RuntimeClass>;
+  /** Of the images on those nodes. */
+  sizes: ImageSizes;
   settings: PlanSettings;
 };
 
@@ -60,12 +64,19 @@ export const jobNameOf = (batch: number) => `ips-<made from the task's uid, batc
 const MAX_NAMED = 3;
 
 /** Which images go to which nodes, whether or not the workload opted in. */
-export function targetsOf(workload: Workload, { nodes, runtimeClasses, settings }: Surroundings): Targets {
+export function targetsOf(
+  workload: Workload,
+  { nodes, runtimeClasses, sizes, settings }: Surroundings,
+): Targets {
   const plan = planOf(workload);
   const { runtimeClassName: name } = plan.pull;
   const runtimeClass = name === undefined ? undefined : runtimeClasses.get(name);
   const fits = compileRuntimeMatcher(plan.requirements, name, runtimeClass);
-  const eligibility = eligibleNodes(nodes, { fits, strategies: settings, ...limitOf(plan.settings) });
+  const spec = taskSpec([plan]);
+  const eligibility = taskNodes({
+    ...{ task: { spec }, nodes, fits, sizes, strategies: settings },
+    choice: () => compileTaskChoice(spec, runtimeClass),
+  });
   const { eligible, skipped: reasons } = eligibility;
   const chosen = new Set(eligible);
   const skipped = nodes.flatMap((node) =>
@@ -84,12 +95,13 @@ export function targetsOf(workload: Workload, { nodes, runtimeClasses, settings 
 
 /** All that IPS would do for a workload, up to the Jobs. */
 export function planWorkload(workload: Workload, surroundings: Surroundings): PlannedWorkload {
-  const { settings } = surroundings;
+  const { settings, sizes } = surroundings;
   const { plan, nodes, skipped, warnings, eligibility } = targetsOf(workload, surroundings);
   const { namespace = '', name = '(without a name)' } = workload.metadata;
   const task = withUid(newTask(namespace, taskSpec([plan]), []));
   const { batches, cold } = firstRound(task, eligibility, {
     strategies: settings,
+    presence: presenceBy(sizes),
     maxConcurrentPulls: settings.maxConcurrentPulls,
     nameOf: jobNameOf,
   });

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { createImageSizes } from '../domain/image-sizes.ts';
 import type { KubernetesNode, RuntimeClass } from '../domain/kubernetes.ts';
 import type { Workload } from '../domain/workload.ts';
 import { type InputObject, type Problem, problemAt, problemText, readDocuments } from './plan-documents.ts';
@@ -159,9 +160,10 @@ function planAll(found: Gathered, { settings }: PlanOptions, problems: Problem[]
   const { runtimeClasses } = found;
   const nodes = [...found.nodes.values()];
   if (nodes.length === 0) return [];
+  const sizes = createImageSizes(nodes);
   return found.workloads.flatMap((workload) => {
     try {
-      return planWorkload(workload, { nodes, runtimeClasses, settings });
+      return planWorkload(workload, { nodes, runtimeClasses, sizes, settings });
     } catch (error) {
       // One workload must not hide the others.
       const { kind, metadata } = workload;

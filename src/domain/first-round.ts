@@ -1,8 +1,8 @@
 import type { NodeOutcome } from './batch-outcome.ts';
 import { type StrategyOptions, strategyOf } from './node-strategy.ts';
-import { type Eligibility, presenceOnNode } from './node-view.ts';
+import type { Eligibility } from './node-view.ts';
 import type { OpenBatch, PrewarmTask } from './prewarm-task.ts';
-import { type Progress, planBatch, taskProgress, wantedNodes } from './task-progress.ts';
+import { type PresenceOf, type Progress, planBatch, taskProgress, wantedNodes } from './task-progress.ts';
 
 export type FirstRound = {
   /** The names of nodes that lack an image. */
@@ -14,7 +14,12 @@ export type FirstRound = {
 export function firstRound(
   task: PrewarmTask,
   nodes: Eligibility,
-  options: { strategies: StrategyOptions; maxConcurrentPulls: number; nameOf: (batch: number) => string },
+  options: {
+    strategies: StrategyOptions;
+    presence: PresenceOf;
+    maxConcurrentPulls: number;
+    nameOf: (batch: number) => string;
+  },
 ): FirstRound {
   const nowMs = 0;
   const batches: OpenBatch[] = [];
@@ -25,13 +30,13 @@ export function firstRound(
     const current = status ? { ...task, status } : task;
     const progress: Progress = taskProgress({
       ...nodes,
-      ...{ task: current, presence: presenceOnNode, outcomes, nowMs },
+      ...{ task: current, presence: options.presence, outcomes, nowMs },
     });
     cold ??= new Set(progress.cold.map((node) => node.metadata.name ?? ''));
     const count = Math.min(wantedNodes(progress, nowMs), options.maxConcurrentPulls);
     if (count <= 0) return { cold, batches };
     const batch = planBatch(current, progress, {
-      ...{ count, presence: presenceOnNode, nowMs },
+      ...{ count, presence: options.presence, nowMs },
       strategyOf: (node) => strategyOf(node, options.strategies),
       nameOf: (_round, number) => options.nameOf(number),
     });

@@ -28,7 +28,7 @@ export type ChoiceInput = {
 export type Candidates = {
   candidates: KubernetesNode[];
   /** All nodes there are: a zone without a candidate is a zone all the same. */
-  all: KubernetesNode[];
+  all: readonly KubernetesNode[];
   /** Whether the node has the images already, or is getting them. */
   held: (node: KubernetesNode) => boolean;
   /** What is free of the node's disk, as far as is known, in bytes. */

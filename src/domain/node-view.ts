@@ -75,10 +75,6 @@ export type NodeLimit = {
   first: (nodes: KubernetesNode[], count: number) => KubernetesNode[];
 };
 
-export function limitOf({ maxNodes }: { maxNodes?: string }): { limit?: NodeLimit } {
-  return maxNodes ? { limit: { maxNodes, first: (nodes, count) => nodes.slice(0, count) } } : {};
-}
-
 export type Eligibility = {
   /** The nodes to warm: by name, under a limit the best first. */
   eligible: KubernetesNode[];

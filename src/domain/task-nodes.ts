@@ -12,9 +12,11 @@ import { warmNodes } from './warm-nodes.ts';
 
 export type TaskNodesInput = {
   task: Pick<PrewarmTask, 'spec' | 'status'>;
-  nodes: KubernetesNode[];
+  nodes: readonly KubernetesNode[];
   /** `compileRuntimeMatcher` of the task. */
   fits: NodeMatcher;
+  /** Those that fit, where an index knows them. */
+  fitting?: readonly KubernetesNode[];
   /** `compileTaskChoice` of the task, asked for only where it has a limit. */
   choice: () => NodeChoice;
   sizes: ImageSizes;
@@ -22,7 +24,7 @@ export type TaskNodesInput = {
 };
 
 /** The nodes that a task warms, and why it leaves out the others. */
-export function taskNodes({ task, nodes, fits, choice, sizes, strategies }: TaskNodesInput): Eligibility {
+export function taskNodes({ task, nodes, choice, sizes, ...asked }: TaskNodesInput): Eligibility {
   const { images, maxNodes } = task.spec;
   const presence = presenceBy(sizes);
   const warm = warmNodes(task.spec, task.status?.warmed ?? [], presence);
@@ -30,7 +32,7 @@ export function taskNodes({ task, nodes, fits, choice, sizes, strategies }: Task
   const isThere = (node: KubernetesNode, index: number) =>
     presence(node, images[index]?.image ?? '') === 'present' || warm.has(node, index);
   const room = compileRoom(images, sizes, isThere);
-  const question = { fits, strategies, room };
+  const question = { ...asked, room };
   if (!maxNodes) return eligibleNodes(nodes, question);
   const busy = busyNodes(task);
   const held = (node: KubernetesNode) =>

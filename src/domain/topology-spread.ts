@@ -36,7 +36,7 @@ export type SpreadOptions = {
   /** Whether a node, with a candidate or without, is a domain of this constraint. */
   isDomain: (constraint: SpreadConstraint, node: KubernetesNode) => boolean;
   candidates: KubernetesNode[];
-  all: KubernetesNode[];
+  all: readonly KubernetesNode[];
 };
 
 const HOSTNAME = 'kubernetes.io/hostname';

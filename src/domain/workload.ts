@@ -45,6 +45,8 @@ export type PrewarmPlan = {
   warnings: string[];
 };
 
+/** The limit that is none: it takes all nodes. */
+const ALL_NODES = '100%';
 const BUILT_IN_GROUPS = ['v1', 'apps/v1', 'batch/v1'];
 /** Of a Job's template when it is made, and of a ReplicaSet's that a Deployment made and let go of. */
 const CONTROLLERS_LABELS = [
@@ -159,7 +161,8 @@ export function planOf(workload: Workload): PrewarmPlan {
     ...(spec.runtimeClassName ? { runtimeClassName: spec.runtimeClassName } : {}),
   };
   const requirements = requirementsOf(spec);
-  const preferences = settings.maxNodes ? preferencesOf(spec, podLabels(workload)) : undefined;
+  const limited = settings.maxNodes !== undefined && settings.maxNodes !== ALL_NODES;
+  const preferences = limited ? preferencesOf(spec, podLabels(workload)) : undefined;
   const everyStart = images.some((image) => image.pullPolicy === 'Always');
   const print = fingerprint({
     namespace: workload.metadata.namespace ?? '',
