@@ -11,6 +11,10 @@ export default defineConfig({
           testTimeout: 30_000,
         },
       },
+      // Commands as processes, without a cluster.
+      {
+        test: { name: 'cli', include: ['test/cli/**/*.test.ts'], environment: 'node', testTimeout: 120_000 },
+      },
       {
         test: {
           name: 'e2e',
