@@ -65,7 +65,8 @@ test('takes no more than it can get rid of, and loses nothing', async () => {
     }
     child.stdin.end();
   })();
-  // Nobody reads its answers: what it accepts has to come to a stop.
+  // Nobody reads its answers, once there are some: what it accepts has to come to a stop.
+  await once(child.stdout, 'readable');
   let before = -1;
   await waitFor(
     'the stream to hold up its writer',
