@@ -22,6 +22,10 @@ export default defineConfig({
           testTimeout: 3_600_000,
         },
       },
+      // Commands as processes, without a cluster.
+      {
+        test: { name: 'cli', include: ['test/cli/**/*.test.ts'], environment: 'node', testTimeout: 120_000 },
+      },
       {
         test: {
           name: 'e2e',

@@ -61,11 +61,18 @@ export function answerLine(line: string | undefined, settings: PlanSettings): st
   try {
     const input: unknown = JSON.parse(text);
     if (!isObject(input)) return failure(null, 'the line is not a JSON object');
-    id = Object.hasOwn(input, 'id') ? input['id'] : null;
+    id = readId(input);
     return JSON.stringify({ id, ...answer(input, settings) });
   } catch (error) {
     return failure(id, error instanceof Error ? error.message : String(error));
   }
+}
+
+/** One that is nested so deep that it cannot be written again would end the stream. */
+function readId(input: Raw): unknown {
+  const id = Object.hasOwn(input, 'id') ? input['id'] : null;
+  if (typeof id === 'object') JSON.stringify(id);
+  return id;
 }
 
 function failure(id: unknown, error: string): string {

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { createImageSizes } from '../domain/image-sizes.ts';
 import type { KubernetesNode, RuntimeClass } from '../domain/kubernetes.ts';
 import type { Workload } from '../domain/workload.ts';
+import type { ClusterView } from './plan-cluster.ts';
 import { type InputObject, type Problem, problemAt, problemText, readDocuments } from './plan-documents.ts';
 import {
   type Read,
@@ -44,13 +45,11 @@ export async function runPlan(options: PlanOptions, io: PlanIo): Promise<number>
   };
   for (const file of options.files) await gather(found, file, 'workloads', options, io);
   for (const file of options.nodeFiles) await gather(found, file, 'nodes', options, io);
-  if (options.cluster) {
-    const failed = await askCluster(found, options.cluster, io);
-    if (failed !== undefined) {
-      tellAll(found, io);
-      io.tell(failed);
-      return 1;
-    }
+  const failed = options.cluster && (await askCluster(found, options.cluster, io));
+  if (failed) {
+    tellAll(found, io);
+    io.tell(failed.message);
+    return failed.code;
   }
   const problems = [...found.problems, ...missing(found, options)];
   const planned = planAll(found, options, problems);
@@ -71,7 +70,7 @@ async function gather(
   { namespace }: PlanOptions,
   io: PlanIo,
 ): Promise<void> {
-  const name = file === '-' ? 'standard input' : file;
+  const name = fileName(file);
   let text: string;
   try {
     text = file === '-' ? await io.readInput() : await readFile(file, 'utf8');
@@ -82,6 +81,10 @@ async function gather(
   const { objects, problems } = readDocuments(name, text);
   found.problems.push(...problems);
   for (const each of objects) sortIn(found, each, use, namespace);
+}
+
+function fileName(file: string): string {
+  return file === '-' ? 'standard input' : file;
 }
 
 function sortIn(found: Gathered, { object, place }: InputObject, use: Use, namespace: string): void {
@@ -101,7 +104,7 @@ function sortIn(found: Gathered, { object, place }: InputObject, use: Use, names
   } else if (typeof apiVersion !== 'string' || apiVersion === '') {
     fail(`${nameOf(object)}: apiVersion is missing`);
   } else {
-    const what = use === 'nodes' ? 'neither Node nor RuntimeClass' : `no workload (${workloadKinds()})`;
+    const what = use === 'nodes' ? 'neither Node nor RuntimeClass' : 'no workload';
     found.passedOver.push(problemAt(place, [], `${nameOf(object)} of ${apiVersion} is ${what}: passed over`));
   }
 }
@@ -119,39 +122,49 @@ function putOnce<T extends { metadata: { name?: string } }>(map: Map<string, T>,
   return true;
 }
 
-/** Undefined, or why the cluster could not be asked. */
+/** Undefined, or why the cluster could not be asked, and the exit code for that. */
 async function askCluster(
   found: Gathered,
   cluster: NonNullable<PlanOptions['cluster']>,
   io: PlanIo,
-): Promise<string | undefined> {
+): Promise<{ code: number; message: string } | undefined> {
+  // Only here: the client of Kubernetes takes longer to load than a plan takes.
+  const { openCluster } = await import('./plan-cluster.ts');
+  let view: ReturnType<typeof openCluster>;
   try {
-    // Only here: the client of Kubernetes takes longer to load than a plan takes.
-    const { openCluster } = await import('./plan-cluster.ts');
-    const view = openCluster({ ...cluster, userAgent: io.userAgent });
-    for (const object of await view.nodes()) {
-      const read = readNode(object);
-      if (read.ok) found.nodes.set(read.value.metadata.name ?? '', read.value);
-    }
-    const wanted = new Set(found.workloads.flatMap(({ template }) => template.spec.runtimeClassName ?? []));
-    for (const name of wanted) {
-      if (found.runtimeClasses.has(name)) continue;
-      const object = await view.runtimeClass(name);
-      const read = object && readRuntimeClass(object);
-      if (read?.ok) found.runtimeClasses.set(name, read.value);
-    }
+    view = openCluster({ ...cluster, userAgent: io.userAgent });
+  } catch (error) {
+    return { code: 2, message: `the kubeconfig cannot be used: ${reasonOf(error)}` };
+  }
+  try {
+    await askNodes(found, view);
     return undefined;
   } catch (error) {
-    return `the cluster could not be asked: ${reasonOf(error)}`;
+    return { code: 1, message: `the cluster could not be asked: ${reasonOf(error)}` };
+  }
+}
+
+async function askNodes(found: Gathered, view: ClusterView): Promise<void> {
+  for (const object of await view.nodes()) {
+    const read = readNode(object);
+    if (read.ok) found.nodes.set(read.value.metadata.name ?? '', read.value);
+  }
+  const wanted = new Set(found.workloads.flatMap(({ template }) => template.spec.runtimeClassName ?? []));
+  for (const name of wanted) {
+    if (found.runtimeClasses.has(name)) continue;
+    const object = await view.runtimeClass(name);
+    const read = object && readRuntimeClass(object);
+    if (read?.ok) found.runtimeClasses.set(name, read.value);
   }
 }
 
 function missing(found: Gathered, { files, nodeFiles, cluster }: PlanOptions): Problem[] {
   const problems: Problem[] = [];
+  const names = files.map(fileName);
   if (found.workloads.length === 0 && found.problems.length === 0)
-    problems.push({ file: files.join(', '), message: `there is no workload in it (${workloadKinds()})` });
+    problems.push({ file: names.join(', '), message: `there is no workload in it (${workloadKinds()})` });
   if (found.nodes.size > 0 || found.problems.length > 0) return problems;
-  const file = cluster ? 'the cluster' : nodeFiles.join(', ') || files.join(', ');
+  const file = cluster ? 'the cluster' : nodeFiles.map(fileName).join(', ') || names.join(', ');
   problems.push({ file, message: 'there is no Node in it: give nodes by --nodes FILE or --context NAME' });
   return problems;
 }

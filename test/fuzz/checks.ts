@@ -6,10 +6,18 @@ import { createAuthority, issueServingCertificate } from '../../src/certs/author
 import { parseImageReference } from '../../src/domain/image-reference.ts';
 import { compileNodeMatcher } from '../../src/domain/node-matching.ts';
 import { taskSpec } from '../../src/domain/task-spec.ts';
-import { isWorkloadKind, planOf, workloadOf } from '../../src/domain/workload.ts';
+import { planOf, workloadOf } from '../../src/domain/workload.ts';
+import {
+  DEFAULT_CUSTOM_WORKLOADS,
+  readCustomWorkloads,
+  typeOf,
+  workloadTypes,
+} from '../../src/domain/workload-types.ts';
 import type { Case } from './reviews.ts';
 
 /** What has to hold for every request, whatever stands in it. */
+
+const TYPES = workloadTypes(readCustomWorkloads(DEFAULT_CUSTOM_WORKLOADS).types);
 
 type Fields = Record<string, unknown>;
 type Response = {
@@ -40,6 +48,7 @@ export async function createSubject(): Promise<Subject> {
   const server = await createAdmissionServer({
     certificates: { current: () => ({ ...pair, ca: authority.cert }), onChange() {}, close() {} },
     excludedNamespaces: ['kube-system'],
+    types: TYPES,
     observe(result, _seconds, error) {
       results.set(result, (results.get(result) ?? 0) + 1);
       if (error) throw error;
@@ -204,9 +213,10 @@ async function checkPinning(request: Case, response: Response, ask: Subject['ask
 /** What the controller makes of the same object. */
 function checkPlan(request: Fields): void {
   const object = fields(request['object']);
-  const kind = fields(request['kind'])?.['kind'];
-  if (!isWorkloadKind(kind) || !object || !fields(object['metadata'])) return;
-  const workload = workloadOf(kind, object as never);
+  const { group, version, kind } = fields(request['kind']) ?? {};
+  const type = typeOf(TYPES, group ? `${group}/${version}` : version, kind);
+  if (!type || !object || !fields(object['metadata'])) return;
+  const workload = workloadOf(TYPES, type, object as never);
   const plan = planOf(workload);
   assert.match(plan.fingerprint, /^[0-9a-f]{32}$/);
   assert.ok(plan.images.length <= 100);
@@ -225,7 +235,7 @@ function checkPlan(request: Fields): void {
   if (!spec || kind === 'Pod') return;
   const scaled = { ...object, spec: { ...spec, replicas: 41 }, status: { replicas: 7 } };
   assert.equal(
-    planOf(workloadOf(kind, scaled as never)).fingerprint,
+    planOf(workloadOf(TYPES, type, scaled as never)).fingerprint,
     plan.fingerprint,
     'scaling changes nothing',
   );

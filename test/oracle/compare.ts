@@ -1,9 +1,12 @@
 import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import { createNodeIndex } from '../../src/domain/node-index.ts';
 import { compileRuntimeMatcher, fittingNodes } from '../../src/domain/runtime-class.ts';
-import { planOf, workloadOf } from '../../src/domain/workload.ts';
+import { planOf, workloadOfObject } from '../../src/domain/workload.ts';
+import { workloadTypes } from '../../src/domain/workload-types.ts';
 import type { NodeCase } from './node-cases.ts';
 import type { Refusals } from './oracle.ts';
+
+const TYPES = workloadTypes([]);
 
 /** Which predicate each of our reasons speaks of, and what of it the oracle has to name too. */
 const REASONS: [predicate: string, pattern: RegExp][] = [
@@ -35,8 +38,15 @@ export function disagreement(asked: NodeCase, refusals: Refusals): string | unde
 
 /** What IPS makes of a node, on the way that every workload takes: why it does not fit, and whether it is listed. */
 function answerOf({ pod, node, runtimeClass }: NodeCase): { reason: string | undefined; listed: boolean } {
-  const deployment = { metadata: { name: 'web' }, spec: { template: { spec: pod.spec } } };
-  const { requirements, pull } = planOf(workloadOf('Deployment', deployment as KubernetesObject));
+  const deployment = {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: 'web' },
+    spec: { template: { spec: pod.spec } },
+  };
+  const workload = workloadOfObject(TYPES, deployment as KubernetesObject);
+  if (!workload) throw new Error('a Deployment is a workload');
+  const { requirements, pull } = planOf(workload);
   const { runtimeClassName } = pull;
   return {
     reason: compileRuntimeMatcher(requirements, runtimeClassName, runtimeClass)(node),
