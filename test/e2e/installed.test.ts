@@ -20,6 +20,7 @@ import {
 import { createKit, deployment, type Kit, PREWARM, unique, WEB_NODES } from './kit.ts';
 import { mainJob } from './main-job.suite.ts';
 import { useEveryRight } from './rights.ts';
+import { defineCustomResource, KINDS } from './workloads.ts';
 
 /** A cluster of its own: here IPS comes and goes, and everything else on the cluster must be as it was. */
 let cluster: Cluster;
@@ -31,6 +32,7 @@ beforeAll(async () => {
   cluster = await startCluster({ name: `installed-${process.pid}`, lifeline: true, say: console.error });
   image = await pushIpsImage(cluster);
   await defineOthersResources(cluster);
+  await defineCustomResource(cluster, 'rollouts.argoproj.io', 'Rollout');
   kit = await createKit('installed', cluster);
   before = await everything(cluster);
   await installAsPods(cluster, image);
@@ -211,14 +213,24 @@ describe('ips uninstall', () => {
     const large = await pushTestImage(cluster, `${unique('large')}:1`, 300_000_000);
     await kit.apply(deployment('open', { annotations: PREWARM, images: [large], spec: WEB_NODES }));
     await kit.status('deployment/open', /^Warming/);
+    const spec = { nodeSelector: { pool: 'nowhere' }, containers: [{ name: 'c', image: large }] };
+    const kinds = Object.entries(KINDS).map(([kind, make]) => {
+      return [kind, make(unique('leaving'), { annotations: PREWARM, spec })] as const;
+    });
+    for (const [, object] of kinds) await kit.apply(object);
+    for (const [kind, { metadata }] of kinds) await kit.status(`${kind}/${metadata.name}`, /^Pending/);
+
     const { stdout } = await uninstall([]);
     expect(stdout.split('\n')[0]).toBe('mutatingwebhookconfigurations/ips removed');
-
-    const open = await kit.get<KubernetesObject>('deployment', 'open');
-    expect(open.metadata.labels).toBeUndefined();
-    expect(Object.keys(open.metadata.annotations ?? {}).filter((name) => name.startsWith('ips/'))).toEqual([
-      'ips/prewarm',
-    ]);
+    for (const [kind, name] of [
+      ['Deployment', 'open'],
+      ...kinds.map(([each, { metadata }]) => [each, metadata.name]),
+    ]) {
+      const { labels, annotations } = (await kit.get<KubernetesObject>(kind ?? '', name ?? '')).metadata;
+      const ours = Object.keys({ ...labels, ...annotations }).filter((each) => each.startsWith('ips/'));
+      expect([kind, ours]).toEqual([kind, ['ips/prewarm']]);
+      expect([kind, labels?.['ips/prewarm']]).toEqual([kind, undefined]);
+    }
     await kubectl(cluster, ['delete', 'namespace', kit.namespace, '--timeout=90s']);
     // What the API server makes of a custom resource by itself goes a moment later.
     await waitFor('everything to be as it was', async () => {

@@ -2,7 +2,8 @@ import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import type { PrewarmTask } from '../../src/domain/prewarm-task.ts';
 import { jobName } from '../../src/domain/warmer-job.ts';
 import { waitFor } from '../cluster/run.ts';
-import { deployment, type Kit, unique } from './kit.ts';
+import { type Kit, unique } from './kit.ts';
+import { KINDS } from './workloads.ts';
 
 /**
  * Makes IPS use each of its rights, for the test that compares its role with the audit log in both directions. Nothing
@@ -16,12 +17,9 @@ export async function useEveryRight(kit: Kit): Promise<void> {
 /** IPS's informers hold what opted in and nothing else, so that it reads these live. */
 async function disownWhatNeverOptedIn(kit: Kit): Promise<void> {
   const stale = { 'ips/status': 'Warm 2/2 nodes' };
-  const images = [`${kit.cluster.registry.host}/pause:3.10`];
-  const spec = { nodeSelector: { pool: 'nowhere' }, containers: [{ name: 'c', image: images[0] }] };
-  const objects = [
-    deployment('never', { annotations: stale, replicas: 0, images }),
-    { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'never', annotations: stale }, spec },
-  ];
+  const image = `${kit.cluster.registry.host}/pause:3.10`;
+  const spec = { nodeSelector: { pool: 'nowhere' }, containers: [{ name: 'c', image }] };
+  const objects = Object.values(KINDS).map((make) => make('never', { annotations: stale, spec }));
   const owners = await Promise.all(
     objects.map(async (object) => {
       const stored = JSON.parse(await kit.apply(object, ['-o', 'json'])) as Required<KubernetesObject>;
