@@ -184,7 +184,7 @@ export async function apiRoutes(instance: FastifyInstance, options: ApiOptions):
       );
       return pageOf(
         found,
-        ({ namespace, kind, name, task }) => `${namespace}/${kind}/${name}/${task}`,
+        ({ namespace, kind, name, apiVersion, task }) => [namespace, kind, name, apiVersion, task].join('/'),
         query,
       );
     },

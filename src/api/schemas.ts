@@ -238,7 +238,7 @@ export const Task = Type.Object(
     name: Type.String(),
     uid: Type.String(),
     createdAt: time(),
-    owners: Type.Array(Type.Object({ kind: Type.String(), name: Type.String() }), {
+    owners: Type.Array(Type.Object({ apiVersion: Type.String(), kind: Type.String(), name: Type.String() }), {
       description: 'The workloads that it warms for; a task made by hand has none.',
     }),
     cancelled: Type.Boolean(),
@@ -268,7 +268,8 @@ export type Task = Static<typeof Task>;
 export const Workload = Type.Object(
   {
     namespace: Type.String(),
-    kind: Type.String(),
+    apiVersion: Type.String({ description: 'Of its kind, such as `apps/v1`.' }),
+    kind: Type.String({ description: 'Such as `Deployment`, or that of a custom resource.' }),
     name: Type.String(),
     task: Type.String({ description: 'The name of its task, in the same namespace.' }),
     images: strings,

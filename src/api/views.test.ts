@@ -78,8 +78,8 @@ it('workloads are those that own a task, each with what the task says', () => {
     status: { phase: 'Warm', nodes: { eligible: 2, warm: 2, warming: 0, failed: 0 }, lastWarmedAt: TIME },
   });
   expect(workloadViews([owned, task()])).toEqual(
-    ['Deployment', 'Pod'].map((kind, index) => ({
-      ...{ namespace: 'shop', kind, name: OWNERS[index]?.name, task: 't' },
+    OWNERS.map(({ apiVersion, kind, name }) => ({
+      ...{ namespace: 'shop', apiVersion, kind, name, task: 't' },
       images: [image('a').image, image('b').image],
       status: {
         ...{ phase: 'Warm', lastWarmedAt: TIME },

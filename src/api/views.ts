@@ -20,7 +20,9 @@ export function taskView(task: PrewarmTask): Task {
     name: metadata.name ?? '',
     uid: metadata.uid ?? '',
     createdAt: metadata.creationTimestamp ?? '',
-    owners: (metadata.ownerReferences ?? []).map(({ kind, name }) => ({ kind, name })),
+    owners: (metadata.ownerReferences ?? []).map(({ apiVersion, kind, name }) => ({
+      ...{ apiVersion, kind, name },
+    })),
     cancelled: spec.cancelled ?? false,
     images: spec.images,
     nodeName: nodeRequirements.nodeName,
@@ -74,8 +76,9 @@ function statusView({ spec, status = {} }: PrewarmTask): Task['status'] {
  */
 export function workloadViews(tasks: PrewarmTask[]): Workload[] {
   return tasks.flatMap(({ metadata, spec, status = {} }) =>
-    (metadata.ownerReferences ?? []).map(({ kind, name }) => ({
+    (metadata.ownerReferences ?? []).map(({ apiVersion, kind, name }) => ({
       namespace: metadata.namespace ?? '',
+      apiVersion,
       kind,
       name,
       task: metadata.name ?? '',

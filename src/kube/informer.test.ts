@@ -9,12 +9,12 @@ import { createInformer } from './informer.ts';
 import { RESOURCES } from './resources.ts';
 
 /** An API server of one resource; `watches` tells, one after the other, what becomes of each watch. */
-async function serve(watches: ((response: ServerResponse) => void)[]) {
+async function serve(watches: ((response: ServerResponse) => void)[], listStatus = 200) {
   const asked: string[] = [];
   const server = createServer((request, response) => {
     const { searchParams } = new URL(request.url ?? '', 'http://server');
     asked.push(searchParams.has('watch') ? `watch ${searchParams.get('resourceVersion')}` : 'list');
-    response.writeHead(200, { 'content-type': 'application/json' });
+    response.writeHead(listStatus, { 'content-type': 'application/json' });
     if (searchParams.has('watch')) watches.shift()?.(response);
     else response.end(JSON.stringify({ metadata: { resourceVersion: '7' }, items: [node('listed', '7')] }));
   }).listen(0, '127.0.0.1');
@@ -66,4 +66,39 @@ it.each([
   expect(asked).toEqual(['list', 'watch 7', 'list', 'watch 7']);
   expect(informer.values().map(({ metadata }) => metadata.name)).toEqual(['listed', 'told']);
   expect(errors).toEqual([]);
+});
+
+it.each([
+  { status: 404, told: 'absent' },
+  { status: 403, told: 'forbidden' },
+])(
+  'of a resource that may be missing, $status is no error but $told, and nobody waits for it',
+  async ({ status, told }) => {
+    const { asked, client } = await serve([], status);
+    const said: unknown[] = [];
+    const informer = createInformer({
+      ...{ client, resource: RESOURCES.nodes, onChange: () => {} },
+      trim: (object: KubernetesObject) => object,
+      onError: (error) => said.push(error),
+      onAvailability: (now) => said.push(now),
+    });
+    onTestFinished(() => informer.stop());
+    await informer.start();
+    expect(said).toEqual([told]);
+    expect(informer.hasSynced()).toBe(false);
+    expect(asked).toEqual(['list']);
+  },
+);
+
+it('of a resource that has to be there, 404 is an error', async () => {
+  const { client } = await serve([], 404);
+  const errors: unknown[] = [];
+  const informer = createInformer({
+    ...{ client, resource: RESOURCES.nodes, onChange: () => {} },
+    trim: (object: KubernetesObject) => object,
+    onError: (error) => errors.push(error),
+  });
+  onTestFinished(() => informer.stop());
+  void informer.start();
+  await expect.poll(() => errors.length, { timeout: 10_000 }).toBeGreaterThan(0);
 });
