@@ -20,7 +20,7 @@ import {
 import { createKit, deployment, type Kit, PREWARM, unique, WEB_NODES } from './kit.ts';
 import { mainJob } from './main-job.suite.ts';
 import { useEveryRight } from './rights.ts';
-import { defineCustomResource, KINDS } from './workloads.ts';
+import { cloneSet, defineCustomResource, KINDS } from './workloads.ts';
 
 /** A cluster of its own: here IPS comes and goes, and everything else on the cluster must be as it was. */
 let cluster: Cluster;
@@ -33,6 +33,7 @@ beforeAll(async () => {
   image = await pushIpsImage(cluster);
   await defineOthersResources(cluster);
   await defineCustomResource(cluster, 'rollouts.argoproj.io', 'Rollout');
+  await defineCustomResource(cluster, 'clonesets.apps.kruise.io', 'CloneSet');
   kit = await createKit('installed', cluster);
   before = await everything(cluster);
   await installAsPods(cluster, image);
@@ -214,7 +215,7 @@ describe('ips uninstall', () => {
     await kit.apply(deployment('open', { annotations: PREWARM, images: [large], spec: WEB_NODES }));
     await kit.status('deployment/open', /^Warming/);
     const spec = { nodeSelector: { pool: 'nowhere' }, containers: [{ name: 'c', image: large }] };
-    const kinds = Object.entries(KINDS).map(([kind, make]) => {
+    const kinds = Object.entries({ ...KINDS, CloneSet: cloneSet }).map(([kind, make]) => {
       return [kind, make(unique('leaving'), { annotations: PREWARM, spec })] as const;
     });
     for (const [, object] of kinds) await kit.apply(object);

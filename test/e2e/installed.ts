@@ -19,7 +19,7 @@ export async function installAsPods(
   await kubectl(cluster, ['-n', 'ips-system', 'rollout', 'status', 'deployment/ips', '--timeout=120s']);
 }
 
-/** What a user changes: where the images are. */
+/** What a user changes: where the images are, and which custom resources start pods. */
 async function overlay(cluster: Cluster, image: string, components: string[]): Promise<string> {
   const folder = join(cluster.folder, 'overlay');
   await mkdir(folder, { recursive: true });
@@ -28,7 +28,9 @@ async function overlay(cluster: Cluster, image: string, components: string[]): P
     apiVersion: 'kustomize.config.k8s.io/v1beta1',
     kind: 'Kustomization',
     resources: [relative(folder, DEPLOY)],
-    components: components.map((name) => relative(folder, join(DEPLOY, 'components', name))),
+    components: ['custom-workload', ...components].map((name) =>
+      relative(folder, join(DEPLOY, 'components', name)),
+    ),
     images: [
       { name: 'image-prewarm-service', newName: image.slice(0, colon), newTag: image.slice(colon + 1) },
     ],

@@ -167,11 +167,27 @@ describe('the account of IPS may make', () => {
 describe('the account of IPS may change', () => {
   const patch = (target: string[], value: object, type = 'merge') =>
     kubectl(kit.cluster, [...AS_IPS, 'patch', ...target, '--type', type, '--patch', JSON.stringify(value)]);
+  const userJob = (value: object) => patch(['--namespace', kit.namespace, 'job/batch'], value);
   const web = (value: object) => patch(['--namespace', kit.namespace, 'deployment/web'], value);
 
   test('its own label and annotations of a workload', async () => {
     const metadata = { labels: { [PREWARM]: 'true' }, annotations: { 'ips/status': 'Warm 1/1 nodes' } };
     expect(await web({ metadata })).toContain('patched');
+  });
+
+  test('the same of a Job that is not its own, and nothing else of it', async () => {
+    const spec = { restartPolicy: 'Never', containers: [{ name: 'c', image: 'registry.example/batch:1' }] };
+    await kit.apply({
+      ...{ apiVersion: 'batch/v1', kind: 'Job', metadata: { name: 'batch' } },
+      spec: { suspend: true, template: { spec } },
+    });
+    expect(await userJob({ metadata: { annotations: { 'ips/status': 'Warm 1/1 nodes' } } })).toContain(
+      'patched',
+    );
+    await expect(userJob({ spec: { suspend: false } })).rejects.toThrow(/nothing of a workload but/);
+    await expect(userJob({ metadata: { annotations: { a: 'b' } } })).rejects.toThrow(
+      /no label and no annotation/,
+    );
   });
 
   test.each<[string, object, RegExp]>([

@@ -3,7 +3,7 @@ import type { PrewarmTask } from '../../src/domain/prewarm-task.ts';
 import { jobName } from '../../src/domain/warmer-job.ts';
 import { waitFor } from '../cluster/run.ts';
 import { type Kit, unique } from './kit.ts';
-import { KINDS } from './workloads.ts';
+import { cloneSet, KINDS } from './workloads.ts';
 
 /**
  * Makes IPS use each of its rights, for the test that compares its role with the audit log in both directions. Nothing
@@ -19,7 +19,9 @@ async function disownWhatNeverOptedIn(kit: Kit): Promise<void> {
   const stale = { 'ips/status': 'Warm 2/2 nodes' };
   const image = `${kit.cluster.registry.host}/pause:3.10`;
   const spec = { nodeSelector: { pool: 'nowhere' }, containers: [{ name: 'c', image }] };
-  const objects = Object.values(KINDS).map((make) => make('never', { annotations: stale, spec }));
+  const objects = [...Object.values(KINDS), cloneSet].map((make) =>
+    make('never', { annotations: stale, spec }),
+  );
   const owners = await Promise.all(
     objects.map(async (object) => {
       const stored = JSON.parse(await kit.apply(object, ['-o', 'json'])) as Required<KubernetesObject>;

@@ -32,6 +32,10 @@ export const KINDS = {
     made('argoproj.io/v1alpha1', 'Rollout', name, options, { replicas: 0, ...selecting(name, options) }),
 } as const satisfies Record<string, Make>;
 
+/** Of OpenKruise, as deploy/components/custom-workload names it. */
+export const cloneSet: Make = (name, options) =>
+  made('apps.kruise.io/v1alpha1', 'CloneSet', name, options, selecting(name, options));
+
 function withReplicas(kind: string): Make {
   return (name, options) =>
     made('apps/v1', kind, name, options, { replicas: 0, ...selecting(name, options) });
