@@ -260,3 +260,49 @@ test('what is hostile and yet valid is taken, labelled and completed by all', as
   );
   await kit.status('deployment/well', /^Warm 2\/2/);
 });
+
+/** A custom resource without a schema: where its pod template should stand may be anything. */
+const ROLLOUTS = {
+  apiVersion: 'apiextensions.k8s.io/v1',
+  kind: 'CustomResourceDefinition',
+  metadata: { name: 'rollouts.argoproj.io' },
+  spec: {
+    group: 'argoproj.io',
+    names: { kind: 'Rollout', plural: 'rollouts', singular: 'rollout' },
+    scope: 'Namespaced',
+    versions: [
+      {
+        ...{ name: 'v1alpha1', served: true, storage: true },
+        schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } },
+      },
+    ],
+  },
+};
+const deep = (levels: number) => `${'{"a":['.repeat(levels)}7${']}'.repeat(levels)}`;
+/** As text: `__proto__` in a literal would be no key. */
+const SPECS = [
+  ...['7', '[]', '{"template":[]}', '{"template":{"metadata":7,"spec":"x"}}', `{"template":${deep(4000)}}`],
+  '{"template":{"spec":{"containers":7,"volumes":{"a":1},"tolerations":[null,7],"nodeSelector":[],"affinity":"x"}}}',
+  '{"template":{"spec":{"containers":[null,7,{"name":7,"image":{}},{"image":"a:1"}],"initContainers":[[]]}}}',
+  '{"__proto__":{"x":1},"template":{"__proto__":7,"spec":{"__proto__":null,"nodeSelector":{"__proto__":"x"}}}}',
+  '{"template":{"metadata":{"annotations":{"ips/priority":3,"ips/timeout":null},"labels":{"a":1}},"spec":{}}}',
+];
+
+test('a custom resource that is anything but a workload is taken, told of, and labelled', async () => {
+  const before = await failedOpen(kit.cluster);
+  await kit.apply(ROLLOUTS);
+  try {
+    await kit.kubectl(['wait', '--for=condition=Established', 'crd/rollouts.argoproj.io', '--timeout=60s']);
+    for (const [index, spec] of SPECS.entries()) {
+      const metadata = JSON.stringify({ name: `rollout-${index}`, annotations: PREWARM });
+      const object = `{"apiVersion":"argoproj.io/v1alpha1","kind":"Rollout","metadata":${metadata},"spec":${spec}}`;
+      await kit.kubectl(['create', '--validate=false', '-f', '-'], object);
+      const stored = await kit.get('rollout', `rollout-${index}`);
+      expect(stored.metadata.labels, spec.slice(0, 200)).toEqual(PREWARM);
+    }
+    expect(await failedOpen(kit.cluster)).toEqual(before);
+    expect(await ips.metric('ips_admission_requests_total', 'result="error"')).toBe(0);
+  } finally {
+    await kit.kubectl(['delete', 'crd', 'rollouts.argoproj.io', '--timeout=60s']);
+  }
+});
