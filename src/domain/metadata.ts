@@ -1,5 +1,8 @@
+import { PREWARM, WARMER_LABEL } from './annotations.ts';
 import type { ManagedFieldsEntry, ObjectMeta, OwnerReference } from './kubernetes.ts';
 import { type Fields, picked, put, type Read, readList, readText, record } from './unchecked.ts';
+
+const OWN_LABELS = [PREWARM, WARMER_LABEL];
 
 /** Of labels and annotations only IPS's own: the others may be long, and are nobody's matter here. */
 export function readMetadata(value: unknown): ObjectMeta {
@@ -15,16 +18,21 @@ export function readMetadata(value: unknown): ObjectMeta {
   ] as const) {
     put(metadata, name, readText(fields[name]));
   }
-  for (const name of ['labels', 'annotations'] as const) {
-    put(
-      metadata,
-      name,
-      picked(fields[name], (key) => key.startsWith('ips/')),
-    );
-  }
+  put(metadata, 'labels', readLabels(fields['labels']));
+  const annotations = picked(fields['annotations'], (key) => key.startsWith('ips/'));
+  put(metadata, 'annotations', annotations);
   put(metadata, 'ownerReferences', readList(fields['ownerReferences'], '', [], readOwner));
   if (Number.isSafeInteger(fields['generation'])) metadata.generation = fields['generation'] as number;
   return metadata;
+}
+
+/** By name: there may be a hundred thousand, which take milliseconds to go through. */
+function readLabels(value: unknown): Record<string, string> | undefined {
+  const fields = record(value);
+  if (!fields) return undefined;
+  const labels: Record<string, string> = {};
+  for (const name of OWN_LABELS) put(labels, name, readText(fields[name]));
+  return labels;
 }
 
 /** YAML makes no text of `true` and `3` without quotes; what has no schema keeps them so. */

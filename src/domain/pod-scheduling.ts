@@ -9,16 +9,35 @@ import type {
   Toleration,
   TopologySpreadConstraint,
 } from './kubernetes.ts';
-import { type Fields, isSet, put, readList, readStrings, readText, readTexts, record } from './unchecked.ts';
+import {
+  type Fields,
+  isSet,
+  MAX_ENTRIES,
+  put,
+  readList,
+  readStrings,
+  readText,
+  readTexts,
+  record,
+} from './unchecked.ts';
 
 export function readNodeSelector(value: unknown, warnings: string[]): Record<string, string> | undefined {
-  if (!isSet(value)) return undefined;
-  const read = readStrings(value);
-  const wrong = Object.keys(record(value) ?? {}).length - Object.keys(read ?? {}).length;
-  if (!read) warnings.push('nodeSelector is not an object; ignored');
-  else if (wrong > 0)
-    warnings.push(`nodeSelector: ${wrong} of its values are not text, or too many; ignored`);
-  return read;
+  const fields = record(value);
+  if (!fields) {
+    if (isSet(value)) warnings.push('nodeSelector is not an object; ignored');
+    return undefined;
+  }
+  const names = Object.keys(fields);
+  const read = names.flatMap((name): [string, string][] => {
+    const text = fields[name];
+    return typeof text === 'string' ? [[name, text]] : [];
+  });
+  const wrong = names.length - read.length;
+  if (wrong > 0) warnings.push(`nodeSelector: ${wrong} of ${names.length} values are not text; ignored`);
+  if (read.length > MAX_ENTRIES) {
+    warnings.push(`nodeSelector: the first ${MAX_ENTRIES} of ${read.length} count; the others are ignored`);
+  }
+  return Object.fromEntries(read.slice(0, MAX_ENTRIES));
 }
 
 export function readAffinity(value: unknown, warnings: string[]): { nodeAffinity: NodeAffinity } | undefined {

@@ -110,7 +110,13 @@ describe('readPodSpec', () => {
       what: 'a node selector with other things than text',
       value: { nodeSelector: { disk: 'ssd', cpus: 7, x: null } },
       spec: { nodeSelector: { disk: 'ssd' } },
-      warnings: ['nodeSelector: 2 of its values are not text, or too many; ignored'],
+      warnings: ['nodeSelector: 2 of 3 values are not text; ignored'],
+    },
+    {
+      what: 'a node selector that is none',
+      value: { nodeSelector: [] },
+      spec: {},
+      warnings: ['nodeSelector is not an object; ignored'],
     },
     {
       what: 'a toleration that would tolerate more without what cannot be read',

@@ -8,7 +8,7 @@ export type Fields = Record<string, unknown>;
 export type Read<T> = (fields: Fields) => T | undefined;
 
 /** More of one list than anybody writes by hand. It bounds how long reading takes, and what comes after. */
-const MAX_ENTRIES = 1000;
+export const MAX_ENTRIES = 1000;
 
 export function record(value: unknown): Fields | undefined {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined;

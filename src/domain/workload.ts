@@ -57,7 +57,7 @@ const CONTROLLERS_LABELS = [
 const MAX_IMAGES = 100;
 const MAX_IMAGE_LENGTH = 512;
 /** With the longest tag beside the longest digest, of which only one is kept. */
-const MAX_WRITTEN_LENGTH = 1024;
+const MAX_WRITTEN_LENGTH = 700;
 const MAX_PULL_SECRETS = 20;
 
 /**
