@@ -4,7 +4,7 @@ import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { run } from '../../test/cluster/run.ts';
 import { type Measured, measure, PROTOCOLS, type Protocol } from './load.ts';
-import { missedGoals, report, writeSection } from './report.ts';
+import { goalsOf, report, writeSection } from './report.ts';
 import { REVIEWS, type Review } from './reviews.ts';
 import { checkSameWork } from './same-work.ts';
 import { prepare, SERVERS, type Server, type ServerName, startServer } from './servers.ts';
@@ -65,6 +65,8 @@ async function end(): Promise<void> {
 }
 
 async function bench(): Promise<void> {
+  // Before what else runs here, where the system lets us: a Linux session is one group to its scheduler.
+  await writeFile('/proc/self/autogroup', '-20').catch(() => {});
   if (cpus().length < 2) throw new Error('it needs two cores, one for the servers and one for the load');
   folder = await mkdtemp(join(tmpdir(), 'ips-bench-'));
   say('building IPS and the Go webhook');
@@ -76,17 +78,14 @@ async function bench(): Promise<void> {
   // The first is not counted: code gets compiled, heaps get their size.
   for (let round = 0; round <= Number(flags.rounds); round += 1) {
     say(round === 0 ? 'warming up' : `round ${round} of ${flags.rounds}`);
-    const measured = await oneRound(round, round === 0 ? 300 : Number(flags.ms));
+    const measured = await oneRound(round, round === 0 ? 800 : Number(flags.ms));
     if (round > 0) results.push(...measured);
   }
   console.log(report(results));
   if (flags.look) return;
   await keep(results);
   await writeSection(PAGE, report(results));
-  for (const goal of missedGoals(results)) {
-    console.log(`goal missed: ${goal}`);
-    process.exitCode = 1;
-  }
+  if (goalsOf(results).some(({ met }) => !met)) process.exitCode = 1;
 }
 
 async function oneRound(round: number, forMs: number): Promise<Result[]> {
@@ -98,7 +97,10 @@ async function oneRound(round: number, forMs: number): Promise<Result[]> {
       for (const inFlight of loads) {
         turn += 1;
         // In another order each time: who comes later on a machine must not always be the same.
-        const order = servers.map((_, index) => servers[(index + turn) % servers.length] as Server);
+        const asked = servers.filter(
+          ({ name }) => name !== 'go-diff' || (review.name === '8 kB' && inFlight === 64),
+        );
+        const order = asked.map((_, index) => asked[(index + turn) % asked.length] as Server);
         for (const server of order) {
           const load = { protocol, inFlight, reviewFile: fileOf(review) };
           const measured = await measure(server, load, { folder, core: LOAD_CORE, forMs });
@@ -112,10 +114,9 @@ async function oneRound(round: number, forMs: number): Promise<Result[]> {
 
 function progress(of: Result[]): string {
   const [first] = of;
-  const rates = names.map((name) => {
-    const result = of.find(({ server }) => server === name);
-    return `${name} ${result?.requestsPerSecond.toFixed(0)}/s ${result?.cpuMicros.toFixed(0)} µs`;
-  });
+  const rates = of
+    .toSorted((a, b) => names.indexOf(a.server) - names.indexOf(b.server))
+    .map((each) => `${each.server} ${each.requestsPerSecond.toFixed(0)}/s ${each.cpuMicros.toFixed(0)} µs`);
   return `  ${first?.review}, ${first?.protocol}, ${first?.inFlight} in flight: ${rates.join(', ')}`;
 }
 

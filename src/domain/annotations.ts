@@ -77,8 +77,10 @@ export function isOptedIn(workload: Layer, template: Layer): boolean {
 export function parseSettings(workload: Layer, template: Layer): { settings: Settings; warnings: string[] } {
   const settings: Settings = { excludeContainers: [], extraImages: [], notify: [] };
   const warnings: string[] = [];
-  const merged = new Map([...ipsEntries(template), ...ipsEntries(workload)]);
-  for (const [name, value] of merged) {
+  const merged: Record<string, string> = { ...template, ...workload };
+  for (const name of Object.keys(merged)) {
+    if (!name.startsWith('ips/') || OUTPUT_NAMES.includes(name)) continue;
+    const value = String(merged[name]);
     const read = Object.hasOwn(READERS, name) ? READERS[name] : undefined;
     if (!read) {
       warnings.push(`annotation ${name} is not known; known are ${Object.keys(READERS).join(', ')}`);
@@ -88,12 +90,6 @@ export function parseSettings(workload: Layer, template: Layer): { settings: Set
     if (problem) warnings.push(`annotation ${name}: ${quote(value)} ${problem}`);
   }
   return { settings, warnings };
-}
-
-function ipsEntries(layer: Layer): [string, string][] {
-  return Object.entries(layer ?? {})
-    .filter(([name]) => name.startsWith('ips/') && !OUTPUT_NAMES.includes(name))
-    .map(([name, value]) => [name, String(value)]);
 }
 
 function own(layer: Layer, name: string): string | undefined {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode"
 
 	"gomodules.xyz/jsonpatch/v2"
 	appsv1 "k8s.io/api/apps/v1"
@@ -171,15 +172,18 @@ func pointer(field, name string) string {
 
 // printable makes warnings fit for an HTTP header, and for what the API server takes of them.
 func printable(warnings []string) []string {
+	if len(warnings) > 12 {
+		warnings = append(warnings[:11:11], fmt.Sprintf("and %d more warnings", len(warnings)-11))
+	}
 	var all []string
-	for _, warning := range warnings[:min(len(warnings), 12)] {
-		text := []rune("ips: " + strings.Map(func(r rune) rune {
-			if r < 0x20 || (r >= 0x7f && r <= 0x9f) {
+	for _, warning := range warnings {
+		text := []rune(strings.Map(func(r rune) rune {
+			if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
 				return ' '
 			}
 			return r
 		}, warning))
-		all = append(all, string(text[:min(len(text), 250)]))
+		all = append(all, "ips: "+string(text[:min(len(text), 245)]))
 	}
 	return all
 }
