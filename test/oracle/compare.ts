@@ -1,5 +1,6 @@
 import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import { createNodeIndex } from '../../src/domain/node-index.ts';
+import { trimNode } from '../../src/domain/node-view.ts';
 import { compileRuntimeMatcher, fittingNodes } from '../../src/domain/runtime-class.ts';
 import { planOf, workloadOfObject } from '../../src/domain/workload.ts';
 import { workloadTypes } from '../../src/domain/workload-types.ts';
@@ -48,9 +49,11 @@ function answerOf({ pod, node, runtimeClass }: NodeCase): { reason: string | und
   if (!workload) throw new Error('a Deployment is a workload');
   const { requirements, pull } = planOf(workload);
   const { runtimeClassName } = pull;
+  // The matcher reads a node as it comes, from a file; the index what the controller keeps of it.
+  const index = createNodeIndex([trimNode(node)]);
   return {
     reason: compileRuntimeMatcher(requirements, runtimeClassName, runtimeClass)(node),
-    listed: fittingNodes(createNodeIndex([node]), requirements, runtimeClassName, runtimeClass).length > 0,
+    listed: fittingNodes(index, requirements, runtimeClassName, runtimeClass).length > 0,
   };
 }
 
@@ -75,4 +78,23 @@ function malformedAlike({ pod }: NodeCase, reason: string, named: string[]): boo
   const malformed = named.includes('malformed');
   const says = reason.endsWith(' is malformed');
   return says === malformed || (malformed && counting.length > 1);
+}
+
+/** The line by which `ips plan --stream` is asked the same. */
+export function streamLine({ pod, node, runtimeClass }: NodeCase, id: number): string {
+  const podSpec = { ...pod.spec, containers: [{ name: 'main', image: 'app:1' }] };
+  return JSON.stringify({ id, podSpec, nodes: [node], runtimeClasses: runtimeClass ? [runtimeClass] : [] });
+}
+
+/** As `disagreement`, of its answer. That nothing can be pulled to Windows nodes is a rule of our own. */
+export function streamDisagreement(line: string, refusals: Refusals): string | undefined {
+  const { nodes, skipped, error } = JSON.parse(line) as {
+    nodes?: string[];
+    skipped?: { reason: string }[];
+    error?: string;
+  };
+  if (error !== undefined || !nodes) return line;
+  if (skipped?.[0]?.reason.startsWith('Windows nodes')) return undefined;
+  const fits = Object.keys(refusals).length === 0;
+  return (nodes.length === 1) === fits ? undefined : `${line}, refused by ${JSON.stringify(refusals)}`;
 }

@@ -1,8 +1,10 @@
 import { randomInt } from 'node:crypto';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { normalizeImage } from '../../src/domain/image-reference.ts';
-import { disagreement } from './compare.ts';
+import { run } from '../cluster/run.ts';
+import { disagreement, streamDisagreement, streamLine } from './compare.ts';
 import { imageReferences } from './image-cases.ts';
 import { nodeCases } from './node-cases.ts';
 import { type Oracle, startOracle } from './oracle.ts';
@@ -12,6 +14,8 @@ import { makeVectors, readVectors } from './vectors.ts';
 const SEED = Number(process.env['IPS_TEST_SEED'] || randomInt(2 ** 31));
 const CASES = Number(process.env['IPS_ORACLE_CASES'] || 50_000);
 const AGAIN = `to repeat it: make oracle SEED=${SEED} CASES=${CASES}`;
+
+const IPS = join(import.meta.dirname, '../../bin/ips');
 
 let oracle: Oracle;
 beforeAll(async () => {
@@ -36,6 +40,19 @@ test('every node is taken or refused as Kubernetes does it', async () => {
     }),
     CASES,
   );
+});
+
+test('ips plan --stream takes and leaves out the same nodes', async () => {
+  const asked = fc.sample(nodeCases, { seed: SEED, numRuns: Math.min(CASES, 3000) });
+  const input = asked.map(streamLine).join('\n');
+  const answers = (await run(IPS, ['plan', '--stream'], { input })).trimEnd().split('\n');
+  expect(answers.length).toBe(asked.length);
+  const wrong: string[] = [];
+  for (const [index, each] of asked.entries()) {
+    const difference = streamDisagreement(answers[index] ?? '{}', await oracle.refusals(each));
+    if (difference) wrong.push(`${difference}\n${JSON.stringify(each)}`);
+  }
+  expect(wrong.slice(0, 3), `${wrong.length} of ${asked.length} differ; ${AGAIN}`).toEqual([]);
 });
 
 test('every image reference is read as containerd does it', async () => {
