@@ -1,13 +1,13 @@
-import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import { createNodeIndex } from '../../src/domain/node-index.ts';
 import { trimNode } from '../../src/domain/node-view.ts';
 import { compileRuntimeMatcher, fittingNodes } from '../../src/domain/runtime-class.ts';
-import { planOf, workloadOfObject } from '../../src/domain/workload.ts';
-import { workloadTypes } from '../../src/domain/workload-types.ts';
+import { planOf, readWorkload } from '../../src/domain/workload.ts';
+import { typeOf, workloadTypes } from '../../src/domain/workload-types.ts';
 import type { NodeCase } from './node-cases.ts';
 import type { Refusals } from './oracle.ts';
 
 const TYPES = workloadTypes([]);
+const DEPLOYMENT = typeOf(TYPES, 'apps/v1', 'Deployment');
 
 /** Which predicate each of our reasons speaks of, and what of it the oracle has to name too. */
 const REASONS: [predicate: string, pattern: RegExp][] = [
@@ -39,15 +39,9 @@ export function disagreement(asked: NodeCase, refusals: Refusals): string | unde
 
 /** What IPS makes of a node, on the way that every workload takes: why it does not fit, and whether it is listed. */
 function answerOf({ pod, node, runtimeClass }: NodeCase): { reason: string | undefined; listed: boolean } {
-  const deployment = {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
-    metadata: { name: 'web' },
-    spec: { template: { spec: pod.spec } },
-  };
-  const workload = workloadOfObject(TYPES, deployment as KubernetesObject);
-  if (!workload) throw new Error('a Deployment is a workload');
-  const { requirements, pull } = planOf(workload);
+  if (!DEPLOYMENT) throw new Error('a Deployment is no workload any more');
+  const deployment = { metadata: { name: 'web' }, spec: { template: { spec: pod.spec } } };
+  const { requirements, pull } = planOf(readWorkload(TYPES, DEPLOYMENT, deployment));
   const { runtimeClassName } = pull;
   // The matcher reads a node as it comes, from a file; the index what the controller keeps of it.
   const index = createNodeIndex([trimNode(node)]);
