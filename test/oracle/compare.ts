@@ -23,18 +23,21 @@ const REASONS: [predicate: string, pattern: RegExp][] = [
 /** In what IPS and the oracle differ about a node: whether it fits, or why not. Undefined where they agree. */
 export function disagreement(asked: NodeCase, refusals: Refusals): string | undefined {
   const { reason, listed } = answerOf(asked);
-  const refused = Object.keys(refusals);
-  if (listed !== (reason === undefined)) return `IPS's index of nodes and its matcher differ: ${reason}`;
-  if (reason === undefined) {
-    return refused.length === 0 ? undefined : `IPS takes the node, refused by ${JSON.stringify(refusals)}`;
-  }
-  const told = `IPS says "${reason}"`;
-  if (refused.length === 0) return `${told}, but the node fits`;
+  const wrong = wrongReason(asked, reason, refusals);
+  if (wrong || listed === (reason === undefined)) return wrong;
+  return `IPS's index ${listed ? 'takes' : 'leaves out'} the node, its matcher rightly says "${reason ?? 'it fits'}"`;
+}
+
+function wrongReason(asked: NodeCase, reason: string | undefined, refusals: Refusals): string | undefined {
+  const by = JSON.stringify(refusals);
+  const fits = Object.keys(refusals).length === 0;
+  if (reason === undefined) return fits ? undefined : `IPS takes the node, refused by ${by}`;
+  if (fits) return `IPS says "${reason}", but the node fits`;
   const [predicate, detail] = causeOf(reason);
   const named = refusals[predicate];
-  if (!named) return `${told}, refused by ${JSON.stringify(refusals)}`;
+  if (!named) return `IPS says "${reason}", refused by ${by}`;
   const right = predicate === 'NodeAffinity' ? malformedAlike(asked, reason, named) : namesOne(detail, named);
-  return right ? undefined : `${told}, for a wrong cause: ${JSON.stringify(refusals)}`;
+  return right ? undefined : `IPS says "${reason}", for a wrong cause: ${by}`;
 }
 
 /** What IPS makes of a node, on the way that every workload takes: why it does not fit, and whether it is listed. */
