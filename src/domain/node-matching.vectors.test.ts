@@ -11,13 +11,17 @@ const images = vectors.filter((vector) => 'image' in vector);
 
 const MOST_SHOWN = 5;
 
+function smallest(wrong: string[]): string[] {
+  return wrong.toSorted((a, b) => a.length - b.length).slice(0, MOST_SHOWN);
+}
+
 it('takes the nodes that Kubernetes takes, and refuses the others for its reasons', () => {
   expect(nodes.length).toBeGreaterThanOrEqual(5000);
   const wrong = nodes.flatMap(({ asked, refusedBy }) => {
     const difference = disagreement(asked, refusedBy);
     return difference ? `${difference}\n${JSON.stringify(asked)}` : [];
   });
-  expect(wrong.slice(0, MOST_SHOWN), `${wrong.length} of ${nodes.length} differ`).toEqual([]);
+  expect(smallest(wrong), `${wrong.length} of ${nodes.length} differ`).toEqual([]);
 });
 
 it('reads image references as containerd does', () => {
@@ -26,7 +30,7 @@ it('reads image references as containerd does', () => {
     const ours = normalizeImage(image);
     return ours === canonical ? [] : `${JSON.stringify(image)}: ${canonical ?? 'refused'}, IPS says ${ours}`;
   });
-  expect(wrong.slice(0, MOST_SHOWN), `${wrong.length} of ${images.length} differ`).toEqual([]);
+  expect(smallest(wrong), `${wrong.length} of ${images.length} differ`).toEqual([]);
 });
 
 it('has cases that go every way through the rules', () => {

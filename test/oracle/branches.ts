@@ -43,7 +43,7 @@ export const BRANCHES: Record<string, Branch> = {
     return terms.some(isEmpty) && terms.length > 1 && isAffine(refused);
   },
   'a malformed term beside one that matches': (asked, refused) =>
-    requirements(asked).some(({ operator }) => operator === 'Equals') && isAffine(refused),
+    requirements(asked).some(({ operator }) => !OPERATORS.includes(operator)) && isAffine(refused),
   'a malformed term beside one that does not match': (asked, { NodeAffinity }) =>
     filledTerms(asked).length > 1 && NodeAffinity?.[0] === 'malformed',
   'several terms of which none matches': (asked, { NodeAffinity }) =>
@@ -51,6 +51,10 @@ export const BRANCHES: Record<string, Branch> = {
   'fields and expressions in one term': (asked, refused) =>
     filledTerms(asked).some((term) => term.matchFields?.length && term.matchExpressions?.length) &&
     isAffine(refused),
+  'an os label is asked for': (asked, refused) =>
+    'kubernetes.io/os' in (asked.pod.spec.nodeSelector ?? {}) && fits(refused),
+  'an os label is refused': (_, { NodeSelector }) =>
+    NodeSelector?.some((each) => each.startsWith('kubernetes.io/os=')) === true,
   'an arch is refused': (asked, refused) =>
     onlyExpression(asked)?.key === 'kubernetes.io/arch' && 'NodeAffinity' in refused,
   ...Object.fromEntries(

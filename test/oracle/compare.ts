@@ -1,12 +1,13 @@
-import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import { createNodeIndex } from '../../src/domain/node-index.ts';
+import { trimNode } from '../../src/domain/node-view.ts';
 import { compileRuntimeMatcher, fittingNodes } from '../../src/domain/runtime-class.ts';
-import { planOf, workloadOfObject } from '../../src/domain/workload.ts';
-import { workloadTypes } from '../../src/domain/workload-types.ts';
+import { planOf, readWorkload } from '../../src/domain/workload.ts';
+import { typeOf, workloadTypes } from '../../src/domain/workload-types.ts';
 import type { NodeCase } from './node-cases.ts';
 import type { Refusals } from './oracle.ts';
 
 const TYPES = workloadTypes([]);
+const DEPLOYMENT = typeOf(TYPES, 'apps/v1', 'Deployment');
 
 /** Which predicate each of our reasons speaks of, and what of it the oracle has to name too. */
 const REASONS: [predicate: string, pattern: RegExp][] = [
@@ -22,35 +23,34 @@ const REASONS: [predicate: string, pattern: RegExp][] = [
 /** In what IPS and the oracle differ about a node: whether it fits, or why not. Undefined where they agree. */
 export function disagreement(asked: NodeCase, refusals: Refusals): string | undefined {
   const { reason, listed } = answerOf(asked);
-  const refused = Object.keys(refusals);
-  if (listed !== (reason === undefined)) return `IPS's index of nodes and its matcher differ: ${reason}`;
-  if (reason === undefined) {
-    return refused.length === 0 ? undefined : `IPS takes the node, refused by ${JSON.stringify(refusals)}`;
-  }
-  const told = `IPS says "${reason}"`;
-  if (refused.length === 0) return `${told}, but the node fits`;
+  const wrong = wrongReason(asked, reason, refusals);
+  if (wrong || listed === (reason === undefined)) return wrong;
+  return `IPS's index ${listed ? 'takes' : 'leaves out'} the node, its matcher rightly says "${reason ?? 'it fits'}"`;
+}
+
+function wrongReason(asked: NodeCase, reason: string | undefined, refusals: Refusals): string | undefined {
+  const by = JSON.stringify(refusals);
+  const fits = Object.keys(refusals).length === 0;
+  if (reason === undefined) return fits ? undefined : `IPS takes the node, refused by ${by}`;
+  if (fits) return `IPS says "${reason}", but the node fits`;
   const [predicate, detail] = causeOf(reason);
   const named = refusals[predicate];
-  if (!named) return `${told}, refused by ${JSON.stringify(refusals)}`;
+  if (!named) return `IPS says "${reason}", refused by ${by}`;
   const right = predicate === 'NodeAffinity' ? malformedAlike(asked, reason, named) : namesOne(detail, named);
-  return right ? undefined : `${told}, for a wrong cause: ${JSON.stringify(refusals)}`;
+  return right ? undefined : `IPS says "${reason}", for a wrong cause: ${by}`;
 }
 
 /** What IPS makes of a node, on the way that every workload takes: why it does not fit, and whether it is listed. */
 function answerOf({ pod, node, runtimeClass }: NodeCase): { reason: string | undefined; listed: boolean } {
-  const deployment = {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
-    metadata: { name: 'web' },
-    spec: { template: { spec: pod.spec } },
-  };
-  const workload = workloadOfObject(TYPES, deployment as KubernetesObject);
-  if (!workload) throw new Error('a Deployment is a workload');
-  const { requirements, pull } = planOf(workload);
+  if (!DEPLOYMENT) throw new Error('a Deployment is no workload any more');
+  const deployment = { metadata: { name: 'web' }, spec: { template: { spec: pod.spec } } };
+  const { requirements, pull } = planOf(readWorkload(TYPES, DEPLOYMENT, deployment));
   const { runtimeClassName } = pull;
+  // The matcher reads a node as it comes, from a file; the index what the controller keeps of it.
+  const index = createNodeIndex([trimNode(node)]);
   return {
     reason: compileRuntimeMatcher(requirements, runtimeClassName, runtimeClass)(node),
-    listed: fittingNodes(createNodeIndex([node]), requirements, runtimeClassName, runtimeClass).length > 0,
+    listed: fittingNodes(index, requirements, runtimeClassName, runtimeClass).length > 0,
   };
 }
 
@@ -75,4 +75,23 @@ function malformedAlike({ pod }: NodeCase, reason: string, named: string[]): boo
   const malformed = named.includes('malformed');
   const says = reason.endsWith(' is malformed');
   return says === malformed || (malformed && counting.length > 1);
+}
+
+/** The line by which `ips plan --stream` is asked the same. */
+export function streamLine({ pod, node, runtimeClass }: NodeCase, id: number): string {
+  const podSpec = { ...pod.spec, containers: [{ name: 'main', image: 'app:1' }] };
+  return JSON.stringify({ id, podSpec, nodes: [node], runtimeClasses: runtimeClass ? [runtimeClass] : [] });
+}
+
+/** As `disagreement`, of its answer. That nothing can be pulled to Windows nodes is a rule of our own. */
+export function streamDisagreement(line: string, refusals: Refusals): string | undefined {
+  const { nodes, skipped, error } = JSON.parse(line) as {
+    nodes?: string[];
+    skipped?: { reason: string }[];
+    error?: string;
+  };
+  if (error !== undefined || !nodes) return line;
+  if (skipped?.[0]?.reason.startsWith('Windows nodes')) return undefined;
+  const fits = Object.keys(refusals).length === 0;
+  return (nodes.length === 1) === fits ? undefined : `${line}, refused by ${JSON.stringify(refusals)}`;
 }

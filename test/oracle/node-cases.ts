@@ -8,7 +8,7 @@ const NODES = ['n1', 'n2'];
 const OS_LABEL = 'kubernetes.io/os';
 const UNSCHEDULABLE = 'node.kubernetes.io/unschedulable';
 
-const WORDS = ['ssd', 'hdd', '', 'linux', 'amd64', 'arm64'];
+const WORDS = ['ssd', 'hdd', '', 'linux', 'windows', 'amd64', 'arm64'];
 const MAX_INT64 = '9223372036854775807';
 /** Numbers to Go's ParseInt, to apimachinery's IsDecimalInteger, to both and to neither. */
 const NUMBERS = [
@@ -30,7 +30,9 @@ const anyText = fc.string({ unit: fc.constantFrom(...'aZ09-_./ é'), maxLength: 
 const word = fc.constantFrom(...WORDS);
 const number = fc.oneof(fc.constantFrom(...NUMBERS), fc.integer({ min: -9, max: 9 }).map(String));
 const key = fc.constantFrom(...KEYS);
-const anyKey = fc.oneof(fc.constantFrom(...ODD_KEYS), anyText, fc.constant(NUMERIC_KEY), key);
+/** Of labels that pods ask for; a node's own os is decided apart. */
+const asked = fc.constantFrom(...KEYS, OS_LABEL);
+const anyKey = fc.oneof(fc.constantFrom(...ODD_KEYS), anyText, fc.constant(NUMERIC_KEY), asked);
 const anyValue = fc.oneof(word, number, fc.constantFrom(...ODD_VALUES), anyText);
 
 const labels = fc
@@ -51,12 +53,12 @@ const labels = fc
 const OPERATORS = ['In', 'NotIn', 'Exists', 'DoesNotExist', 'Gt', 'Lt'];
 const usualExpression = fc.oneof(
   fc.record({
-    key,
+    key: asked,
     operator: fc.constantFrom('In', 'NotIn'),
     values: fc.array(word, { minLength: 1, maxLength: 3 }),
   }),
   fc.record({
-    key,
+    key: asked,
     operator: fc.constantFrom('Exists', 'DoesNotExist'),
     values: seldom(fc.constantFrom([], null), 20),
   }),
@@ -134,7 +136,7 @@ const runtimeClass = fc.record({
   metadata: fc.constant({ name: CLASS }),
   scheduling: seldom(
     fc.record({
-      nodeSelector: seldom(fc.dictionary(key, word, { minKeys: 1, maxKeys: 2 }), 60),
+      nodeSelector: seldom(fc.dictionary(asked, word, { minKeys: 1, maxKeys: 2 }), 60),
       tolerations: seldom(tolerations, 60),
     }),
     90,
@@ -143,7 +145,7 @@ const runtimeClass = fc.record({
 
 const podSpec = fc.record({
   nodeName: seldom(fc.constantFrom('n1', 'n1', 'n2', ''), 30),
-  nodeSelector: seldom(orNull(fc.dictionary(key, word, { maxKeys: 2 })), 25),
+  nodeSelector: seldom(orNull(fc.dictionary(asked, word, { maxKeys: 2 })), 25),
   affinity: seldom(orNull(affinity), 40),
   tolerations: seldom(orNull(tolerations), 60),
   os: seldom(orNull(fc.record({ name: fc.constantFrom('linux', 'linux', 'windows') })), 20),

@@ -1,8 +1,10 @@
 import { randomInt } from 'node:crypto';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { normalizeImage } from '../../src/domain/image-reference.ts';
-import { disagreement } from './compare.ts';
+import { run } from '../cluster/run.ts';
+import { disagreement, streamDisagreement, streamLine } from './compare.ts';
 import { imageReferences } from './image-cases.ts';
 import { nodeCases } from './node-cases.ts';
 import { type Oracle, startOracle } from './oracle.ts';
@@ -11,11 +13,15 @@ import { makeVectors, readVectors } from './vectors.ts';
 /** Cases that nobody has seen: with a new seed each time, so that what one run misses another may find. */
 const SEED = Number(process.env['IPS_TEST_SEED'] || randomInt(2 ** 31));
 const CASES = Number(process.env['IPS_ORACLE_CASES'] || 50_000);
+/** Where nobody asked for so many, a busy machine may do fewer. */
+const AT_MOST_MS = process.env['IPS_ORACLE_CASES'] ? undefined : 20_000;
 const AGAIN = `to repeat it: make oracle SEED=${SEED} CASES=${CASES}`;
+
+const IPS = join(import.meta.dirname, '../../bin/ips');
 
 let oracle: Oracle;
 beforeAll(async () => {
-  console.log(`seed ${SEED}, ${CASES} cases; ${AGAIN}`);
+  console.log(`seed ${SEED}, up to ${CASES} cases; ${AGAIN}`);
   oracle = await startOracle();
 });
 afterAll(() => oracle.end());
@@ -38,6 +44,20 @@ test('every node is taken or refused as Kubernetes does it', async () => {
   );
 });
 
+test('ips plan --stream takes and leaves out the same nodes', async () => {
+  const asked = fc.sample(nodeCases, { seed: SEED, numRuns: Math.min(CASES, 3000) });
+  const input = asked.map(streamLine).join('\n');
+  const answers = (await run(IPS, ['plan', '--stream'], { input })).trimEnd().split('\n');
+  expect(answers.length).toBe(asked.length);
+  const wrong: string[] = [];
+  for (const [index, each] of asked.entries()) {
+    const difference = streamDisagreement(answers[index] ?? '{}', await oracle.refusals(each));
+    if (difference) wrong.push(`${difference}\n${JSON.stringify(each)}`);
+  }
+  wrong.sort((a, b) => a.length - b.length);
+  expect(wrong.slice(0, 3), `${wrong.length} of ${asked.length} differ; ${AGAIN}`).toEqual([]);
+});
+
 test('every image reference is read as containerd does it', async () => {
   await search(
     fc.asyncProperty(imageReferences, async (image) => {
@@ -51,8 +71,9 @@ test('every image reference is read as containerd does it', async () => {
 
 /** Of all cases that are wrong, the smallest is told, and how to come to it again. */
 async function search<T>(property: fc.IAsyncProperty<T>, numRuns: number): Promise<void> {
-  const found = await fc.check(property, { seed: SEED, numRuns });
-  if (!found.failed) return;
+  const limit = AT_MOST_MS === undefined ? {} : { interruptAfterTimeLimit: AT_MOST_MS };
+  const found = await fc.check(property, { seed: SEED, numRuns, ...limit });
+  if (!found.failed) return console.log(`${found.numRuns} cases, no difference`);
   const smallest = JSON.stringify(found.counterexample, null, 1);
   const why = found.errorInstance instanceof Error ? found.errorInstance.message : found.errorInstance;
   throw new Error(
