@@ -43,7 +43,7 @@ function settleScalar(value: unknown, shape: 'string' | 'boolean' | 'number' | '
     return type === 'string' || type === 'number' ? undefined : mustBe('a quantity', value);
   if (type === shape) return undefined;
   const quoted = shape === 'string' && (type === 'number' || type === 'boolean');
-  return mustBe(`a ${shape}`, value, quoted ? `: write "${value}", in quotes` : '');
+  return mustBe(`a ${shape}`, value, quoted ? ': put it in quotes' : '');
 }
 
 function settleList(value: unknown, shape: Shape): Misfit | undefined {

@@ -24,15 +24,11 @@ function node(name: string, kubeletVersion = 'v1.36.0', images: string[] = []): 
 
 function round(nodes: KubernetesNode[], spec: Partial<PrewarmTaskSpec> = {}, maxConcurrentPulls = 50) {
   const task: PrewarmTask = { metadata: { name: 't', uid: 'u' }, spec: { images: IMAGES, ...spec } };
-  const presence = presenceBy(createImageSizes(nodes));
   const eligible = eligibleNodes(nodes, { fits: () => undefined, strategies: STRATEGIES });
-  const options = {
-    strategies: STRATEGIES,
-    presence,
-    maxConcurrentPulls,
-    nameOf: (batch: number) => `job-${batch}`,
-  };
-  const { batches, cold } = firstRound(task, eligible, options);
+  const { batches, cold } = firstRound(task, eligible, {
+    ...{ strategies: STRATEGIES, maxConcurrentPulls, presence: presenceBy(createImageSizes(nodes)) },
+    nameOf: (batch) => `job-${batch}`,
+  });
   return { cold, batches, sizes: batches.map((batch) => batch.nodes.length) };
 }
 

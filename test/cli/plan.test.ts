@@ -11,7 +11,7 @@ const POD = 'apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: 
 const NODE = '{"apiVersion":"v1","kind":"Node","metadata":{"name":"n"}}';
 
 type Plan = {
-  workloads: { name: string; nodes: { name: string }[]; because?: string }[];
+  workloads: { name: string; nodes: object[]; because?: string; warnings: string[] }[];
   problems: object[];
 };
 
@@ -64,6 +64,34 @@ describe('files', () => {
     const { stdout } = await plan(['plan', '-f', '-', '--nodes', 'nodes.json', '-n', 'kube-system'], POD);
     expect(stdout).toContain('Pod kube-system/p:');
     expect(stdout).toContain('namespace kube-system is left alone (EXCLUDED_NAMESPACES)');
+  });
+
+  test('every kind that starts pods is a workload, also a custom one that the settings name', async () => {
+    const env = {
+      CUSTOM_WORKLOADS:
+        'fleets.shop.example/v1:Fleet:spec.group.template,rollouts.argoproj.io/v1alpha1:Rollout:spec.template',
+    };
+    const args = ['plan', '-f', 'kinds.yaml', '--nodes', 'nodes.json', '-o', 'json'];
+    const [named, unnamed] = await Promise.all([plan(args, undefined, env), plan(args)]);
+    const { workloads } = JSON.parse(named.stdout) as Plan;
+    const table = workloads.map(({ name, nodes, because, warnings }) => [
+      name,
+      nodes.length,
+      because,
+      warnings.length,
+    ]);
+    expect(table).toEqual([
+      // Its controller has it tolerate a cordon, and a node that is not ready gets nothing all the same.
+      ['agent', 10, undefined, 1],
+      ['database', 9, undefined, 1],
+      ['nightly', 9, undefined, 1],
+      ['web-1', 9, 'it belongs to another workload, which counts in its place', 1],
+      // What cannot be read of a custom resource is a warning, as it is to IPS.
+      ['canary', 9, undefined, 2],
+      ['fleet', 9, undefined, 1],
+    ]);
+    expect([named.code, named.stderr, unnamed.code]).toEqual([0, '', 0]);
+    expect(unnamed.stderr).toContain('Fleet fleet of shop.example/v1 is no workload: passed over');
   });
 
   test('settings come by variable or flag', async () => {
