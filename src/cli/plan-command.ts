@@ -1,5 +1,4 @@
-import type { PlanCommandResult } from './plan-options.ts';
-import { planHelp } from './plan-options.ts';
+import { type PlanCommandResult, planHelp } from './plan-options.ts';
 
 /** `ips plan` as a process: its streams and its exit code. What a command does not need is not loaded. */
 export async function planCommand(result: PlanCommandResult, userAgent: string): Promise<number> {
@@ -16,8 +15,13 @@ export async function planCommand(result: PlanCommandResult, userAgent: string):
       return 0;
     case 'stream': {
       const { runStream } = await import('./plan-stream.ts');
-      await runStream(process.stdin, write, command.settings);
-      return 0;
+      try {
+        await runStream(process.stdin, write, command.settings);
+        return 0;
+      } catch (error) {
+        console.error(`ips plan: standard input: ${error instanceof Error ? error.message : error}`);
+        return 2;
+      }
     }
     case 'plan': {
       const { runPlan } = await import('./plan.ts');

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { createImageSizes } from '../domain/image-sizes.ts';
-import type { KubernetesNode, RuntimeClass } from '../domain/kubernetes.ts';
+import type { KubernetesNode, KubernetesObject, RuntimeClass } from '../domain/kubernetes.ts';
 import type { Workload } from '../domain/workload.ts';
 import type { ClusterView } from './plan-cluster.ts';
 import { type InputObject, type Problem, problemAt, problemText, readDocuments } from './plan-documents.ts';
@@ -16,7 +16,7 @@ import {
 import type { Format, PlanOptions } from './plan-options.ts';
 import { planText } from './plan-text.ts';
 import { type PlannedWorkload, planWorkload } from './plan-workload.ts';
-import type { Path } from './shape.ts';
+import { type Path, pathText } from './shape.ts';
 
 export type PlanIo = {
   readInput: () => Promise<string>;
@@ -155,29 +155,37 @@ async function askCluster(
 
 async function askNodes(found: Gathered, view: ClusterView): Promise<void> {
   for (const object of await view.nodes()) {
-    const read = readNode(object);
-    if (read.ok) found.nodes.set(read.value.metadata.name ?? '', read.value);
+    const node = must(readNode(object), object);
+    found.nodes.set(node.metadata.name ?? '', node);
   }
   const wanted = new Set(found.workloads.flatMap(({ template }) => template.spec.runtimeClassName ?? []));
   for (const name of wanted) {
     if (found.runtimeClasses.has(name)) continue;
     const object = await view.runtimeClass(name);
-    const read = object && readRuntimeClass(object);
-    if (read?.ok) found.runtimeClasses.set(name, read.value);
+    if (object) found.runtimeClasses.set(name, must(readRuntimeClass(object), object));
   }
 }
 
+function must<T>(read: Read<T>, { metadata }: KubernetesObject): T {
+  if (read.ok) return read.value;
+  throw new Error(`${metadata.name}: ${pathText(read.misfit.path)} ${read.misfit.problem}`);
+}
+
+/** What no plan can do without; not where the reason has been told already. */
 function missing(found: Gathered, { files, nodeFiles, cluster, settings }: PlanOptions): Problem[] {
   const problems: Problem[] = [];
-  const names = files.map(fileName);
-  if (found.workloads.length === 0 && found.problems.length === 0)
+  const [workloadsIn, nodesIn] = [files.map(fileName), nodeFiles.map(fileName)];
+  const isTold = (names: string[]) => found.problems.some(({ file }) => names.includes(file));
+  if (found.workloads.length === 0 && !isTold(workloadsIn))
     problems.push({
-      file: names.join(', '),
+      file: workloadsIn.join(', '),
       message: `there is no workload in it (${workloadKinds(settings.types)})`,
     });
-  if (found.nodes.size > 0 || found.problems.length > 0) return problems;
-  const file = cluster ? 'the cluster' : nodeFiles.map(fileName).join(', ') || names.join(', ');
-  problems.push({ file, message: 'there is no Node in it: give nodes by --nodes FILE or --context NAME' });
+  if (found.nodes.size === 0 && !isTold(nodesIn))
+    problems.push({
+      file: cluster ? 'the cluster' : (nodesIn.length > 0 ? nodesIn : workloadsIn).join(', '),
+      message: 'there is no Node in it: give nodes by --nodes FILE or --context NAME',
+    });
   return problems;
 }
 

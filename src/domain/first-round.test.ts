@@ -67,6 +67,13 @@ describe('firstRound', () => {
     expect(batches).toMatchObject([{ nodes: ['half'], images: [1] }]);
   });
 
+  test('ends also where a status proves that the images were not there, later than the round begins', () => {
+    const fresh = node('fresh', 'v1.36.0', ['r.example/other:1']);
+    const conditions = [{ type: 'Ready', status: 'True', lastHeartbeatTime: '2026-01-01T00:00:00Z' }];
+    const { batches } = round([{ ...fresh, status: { ...fresh.status, conditions } }]);
+    expect(batches).toMatchObject([{ nodes: ['fresh'], images: [0, 1] }]);
+  });
+
   test('has one strategy to a batch', () => {
     const { batches } = round([node('a'), node('b', 'v1.30.0'), node('c')]);
     expect(batches).toMatchObject([

@@ -94,6 +94,18 @@ describe('files', () => {
     expect(unnamed.stderr).toContain('Fleet fleet of shop.example/v1 is no workload: passed over');
   });
 
+  test('nodes that were copied with their uid are different nodes', async () => {
+    const nodes = ['a', 'b'].map(
+      (name) => `{apiVersion: v1, kind: Node, metadata: {name: ${name}, uid: same}}`,
+    );
+    const { stdout } = await plan(['plan', '-f', '-', '-o', 'json'], [POD, ...nodes].join('\n---\n'));
+    const { workloads } = JSON.parse(stdout) as Plan;
+    expect(workloads[0]?.nodes).toMatchObject([
+      { name: 'a', batch: 1 },
+      { name: 'b', batch: 1 },
+    ]);
+  });
+
   test('settings come by variable or flag', async () => {
     const [without, only] = await Promise.all([
       plan(SHOP, undefined, { WORKER_IMAGE_LEGACY: '' }),
@@ -193,6 +205,13 @@ describe('wrong input: what, where, and exit code 2', () => {
       'standard input, document 3, line 10: metadata.name must be a string, not a number',
     );
   });
+});
+
+test('nodes that are missing are told beside what else is wrong', async () => {
+  const { code, stderr } = await plan(['plan', '-f', 'typo.yaml']);
+  expect(code).toBe(2);
+  expect(stderr).toContain('typo.yaml, document 2, line 14');
+  expect(stderr).toContain('typo.yaml: there is no Node in it');
 });
 
 test('a cluster that does not answer: exit code 1', async () => {
