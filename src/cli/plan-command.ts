@@ -15,13 +15,8 @@ export async function planCommand(result: PlanCommandResult, userAgent: string):
       return 0;
     case 'stream': {
       const { runStream } = await import('./plan-stream.ts');
-      try {
-        await runStream(process.stdin, write, command.settings);
-        return 0;
-      } catch (error) {
-        console.error(`ips plan: standard input: ${error instanceof Error ? error.message : error}`);
-        return 2;
-      }
+      await runStream(process.stdin, write, command.settings);
+      return 0;
     }
     case 'plan': {
       const { runPlan } = await import('./plan.ts');

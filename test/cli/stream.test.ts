@@ -99,14 +99,6 @@ test('answers a line of 20 MB, and those beside it', async () => {
   expect(second).toMatchObject({ id: 'long', nodes: ['n7'] });
 });
 
-test('an input that cannot be read is told: exit code 2', async () => {
-  const child = start('sh', ['-c', 'exec "$0" plan --stream < /proc/self/mem', IPS]);
-  expect(await ended(child)).toMatchObject({
-    code: 2,
-    stderr: expect.stringContaining('standard input: EIO'),
-  });
-});
-
 test('is ended by a signal as any program', async () => {
   const child = start(IPS, ['plan', '--stream']);
   child.stdin.write(`${line(1)}\n`);
