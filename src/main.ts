@@ -12,7 +12,12 @@ const args = process.argv.slice(2);
 if (args[0] === 'plan') {
   const { readPlan } = await import('./cli/plan-options.ts');
   const { planCommand } = await import('./cli/plan-command.ts');
-  process.exitCode = await planCommand(readPlan(args.slice(1), process.env), userAgent);
+  process.exitCode = await planCommand(readPlan(args.slice(1), process.env), userAgent).catch(
+    (error: unknown) => {
+      console.error(`ips plan: ${error instanceof Error ? error.message : error}`);
+      return 1;
+    },
+  );
 } else {
   await run(readConfig(args, process.env));
 }

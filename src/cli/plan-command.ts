@@ -1,5 +1,4 @@
-import type { PlanCommandResult } from './plan-options.ts';
-import { planHelp } from './plan-options.ts';
+import { type PlanCommandResult, planHelp } from './plan-options.ts';
 
 /** `ips plan` as a process: its streams and its exit code. What a command does not need is not loaded. */
 export async function planCommand(result: PlanCommandResult, userAgent: string): Promise<number> {

@@ -56,7 +56,7 @@ type Parsed = {
 
 function documentsOf(text: string): Parsed[] {
   const unmarked = text.replace(/^\uFEFF/, '');
-  // Hundreds of times faster, for what kubectl prints of large clusters.
+  // Many times faster, for what kubectl prints of large clusters.
   if (/^\s*[{[]/.test(unmarked)) {
     try {
       return [{ number: 1, value: JSON.parse(unmarked), lineOf: () => undefined }];

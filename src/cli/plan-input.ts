@@ -1,14 +1,8 @@
-import type { KubernetesNode, KubernetesObject, Pod, PodSpec, RuntimeClass } from '../domain/kubernetes.ts';
+import type { KubernetesNode, KubernetesObject, RuntimeClass } from '../domain/kubernetes.ts';
 import { trimNode } from '../domain/node-view.ts';
 import { trimRuntimeClass } from '../domain/runtime-class.ts';
 import { type Workload, workloadOf } from '../domain/workload.ts';
-import {
-  DEFAULT_CUSTOM_WORKLOADS,
-  readCustomWorkloads,
-  typeOf,
-  type WorkloadType,
-  workloadTypes,
-} from '../domain/workload-types.ts';
+import { templateAt, typeOf, type WorkloadType, type WorkloadTypes } from '../domain/workload-types.ts';
 import { METADATA, NODE, POD_SPEC, RUNTIME_CLASS, TEMPLATE } from './plan-shapes.ts';
 import { type Misfit, type Shape, settle } from './shape.ts';
 
@@ -22,49 +16,67 @@ export function isObject(value: unknown): value is Raw {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** As IPS has them where CUSTOM_WORKLOADS is not set. */
-const TYPES = workloadTypes(readCustomWorkloads(DEFAULT_CUSTOM_WORKLOADS).types);
-const POD: WorkloadType = { apiVersion: 'v1', kind: 'Pod', plural: 'pods', templatePath: [] };
-
 /** The type of workload that an object is; without an apiVersion the first of its kind is meant. */
-export function workloadTypeOf(object: Raw): WorkloadType | undefined {
+export function workloadTypeOf(types: WorkloadTypes, object: Raw): WorkloadType | undefined {
   const { apiVersion, kind } = object;
-  if (apiVersion === undefined) return [...TYPES.values()].find((type) => type.kind === kind);
-  const type = typeOf(TYPES, apiVersion, kind);
+  if (apiVersion === undefined) return [...types.values()].find((type) => type.kind === kind);
+  const type = typeOf(types, apiVersion, kind);
   return type?.apiVersion === apiVersion ? type : undefined;
 }
 
 /** The kinds, for a sentence. */
-export function workloadKinds(): string {
-  return [...TYPES.values()].map(({ kind }) => kind).join(', ');
+export function workloadKinds(types: WorkloadTypes): string {
+  return [...types.values()].map(({ kind }) => kind).join(', ');
 }
 
-function shapeOf({ templatePath }: WorkloadType): Shape {
+/** Whether an object that is no workload to IPS could be one, if the operator named its type. */
+export function hasTemplate(object: Raw): boolean {
+  return isObject(templateAt(object as KubernetesObject, ['spec', 'template'])?.['spec']);
+}
+
+/** A custom resource may hold anything where its template is looked for; IPS reads of it what can be read. */
+function shapeOf({ templatePath, custom }: WorkloadType): Shape {
+  if (custom) return { fields: { metadata: METADATA } };
   if (templatePath.length === 0) return { fields: { metadata: METADATA, spec: POD_SPEC } };
   const [first = '', ...rest] = templatePath;
   const below = rest.reduceRight<Shape>((shape, field) => ({ fields: { [field]: shape } }), TEMPLATE);
   return { fields: { metadata: METADATA, [first]: below } };
 }
 
-export function readWorkload(type: WorkloadType, object: Raw, namespace: string): Read<Workload> {
+export function readWorkload(
+  types: WorkloadTypes,
+  type: WorkloadType,
+  object: Raw,
+  namespace: string,
+): Read<Workload> {
   const misfit = settle(object, shapeOf(type));
   if (misfit) return { ok: false, misfit };
   const given = (object['metadata'] ?? {}) as KubernetesObject['metadata'];
   const generated = given.generateName ? { name: `${given.generateName}…` } : {};
   const whole = { ...object, metadata: { namespace, ...generated, ...given } } as KubernetesObject;
-  return { ok: true, value: workloadOf(TYPES, type, type.kind === POD.kind ? applied(whole) : whole) };
+  return {
+    ok: true,
+    value: workloadOf(types, type, type.templatePath.length === 0 ? applied(whole) : whole),
+  };
 }
 
-export function readPodSpec(spec: unknown): Read<Workload> {
+/** As the pod that has it. */
+export function readPodSpec(types: WorkloadTypes, spec: unknown): Read<Workload> {
   const misfit = settle(spec, POD_SPEC);
   if (misfit) return { ok: false, misfit };
-  const pod: Pod = { metadata: {}, spec: spec as PodSpec };
-  return { ok: true, value: workloadOf(TYPES, POD, applied(pod)) };
+  const pod = { apiVersion: 'v1', kind: 'Pod', spec };
+  const type = workloadTypeOf(types, pod);
+  if (!type) throw new Error('pods are workloads');
+  return readWorkload(types, type, pod, '');
 }
 
 export function readNode(object: unknown): Read<KubernetesNode> {
   const misfit = settle(object, NODE);
-  return misfit ? { ok: false, misfit } : { ok: true, value: assumed(trimNode(object as KubernetesObject)) };
+  if (misfit) return { ok: false, misfit };
+  const node = trimNode(object as KubernetesObject);
+  // One node was never another under its name here, and who writes nodes by hand copies them with their uid.
+  delete node.metadata.uid;
+  return { ok: true, value: assumed(node) };
 }
 
 export function readRuntimeClass(object: unknown): Read<RuntimeClass> {

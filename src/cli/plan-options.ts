@@ -9,6 +9,7 @@ import {
 } from '../config.ts';
 import type { StrategyOptions } from '../domain/node-strategy.ts';
 import type { WarmerOptions } from '../domain/warmer-job.ts';
+import { type WorkloadTypes, workloadTypes } from '../domain/workload-types.ts';
 
 export type Format = 'table' | 'wide' | 'json' | 'yaml';
 
@@ -18,6 +19,7 @@ export type PlanSettings = WarmerOptions &
   Pick<Config, 'excludedNamespaces' | 'maxConcurrentPulls'> & {
     /** Nobody said whether there is a no-op for nodes that cannot mount image volumes: a plan counts on it. */
     legacyAssumed: boolean;
+    types: WorkloadTypes;
   };
 
 export type PlanOptions = {
@@ -45,6 +47,7 @@ const SETTINGS: Record<string, Option> = {
   warmerPriorityClass: OPTIONS.warmerPriorityClass,
   maxConcurrentPulls: OPTIONS.maxConcurrentPulls,
   excludedNamespaces: OPTIONS.excludedNamespaces,
+  customWorkloads: OPTIONS.customWorkloads,
 };
 
 /** Stands for the image of the no-op where nobody named it; no registry has a name without dots. */
@@ -117,6 +120,7 @@ function readPlanSettings(flags: Flags, environment: NodeJS.ProcessEnv, errors: 
     excludedNamespaces: config.excludedNamespaces,
     maxConcurrentPulls: config.maxConcurrentPulls,
     legacyAssumed,
+    types: workloadTypes(config.customWorkloads),
   };
 }
 

@@ -1,6 +1,7 @@
 import { createImageSizes } from '../domain/image-sizes.ts';
 import type { KubernetesNode, RuntimeClass } from '../domain/kubernetes.ts';
 import type { Workload } from '../domain/workload.ts';
+import type { WorkloadTypes } from '../domain/workload-types.ts';
 import {
   isObject,
   type Raw,
@@ -80,7 +81,7 @@ function failure(id: unknown, error: string): string {
 }
 
 function answer(input: Raw, settings: PlanSettings): object {
-  const workload = readSubject(input);
+  const workload = readSubject(input, settings.types);
   const nodes = readEach(input, 'nodes', readNode);
   const names = new Set<string>();
   for (const [index, { metadata }] of nodes.entries()) {
@@ -100,7 +101,7 @@ function answer(input: Raw, settings: PlanSettings): object {
   };
 }
 
-function readSubject(input: Raw): Workload {
+function readSubject(input: Raw, types: WorkloadTypes): Workload {
   const [hasWorkload, hasPodSpec] = [given(input, 'workload'), given(input, 'podSpec')];
   if (hasWorkload === hasPodSpec)
     throw new Error(
@@ -108,14 +109,14 @@ function readSubject(input: Raw): Workload {
         ? 'workload and podSpec are both there: only one may be'
         : 'neither workload nor podSpec is there',
     );
-  if (hasPodSpec) return must(readPodSpec(input['podSpec']), ['podSpec']);
+  if (hasPodSpec) return must(readPodSpec(types, input['podSpec']), ['podSpec']);
   const object = input['workload'];
   if (!isObject(object)) throw new Error('workload must be an object');
-  const type = workloadTypeOf(object);
-  if (type) return must(readWorkload(type, object, NAMESPACE), ['workload']);
+  const type = workloadTypeOf(types, object);
+  if (type) return must(readWorkload(types, type, object, NAMESPACE), ['workload']);
   const what = [object['apiVersion'], object['kind']].filter((each) => typeof each === 'string').join(' ');
   throw new Error(
-    `workload: ${what || 'an object without a kind'} is none that IPS knows; it knows ${workloadKinds()}`,
+    `workload: ${what || 'an object without a kind'} is none that IPS knows; it knows ${workloadKinds(types)}`,
   );
 }
 

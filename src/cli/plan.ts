@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { createImageSizes } from '../domain/image-sizes.ts';
-import type { KubernetesNode, RuntimeClass } from '../domain/kubernetes.ts';
+import type { KubernetesNode, KubernetesObject, RuntimeClass } from '../domain/kubernetes.ts';
 import type { Workload } from '../domain/workload.ts';
 import type { ClusterView } from './plan-cluster.ts';
 import { type InputObject, type Problem, problemAt, problemText, readDocuments } from './plan-documents.ts';
 import {
+  hasTemplate,
   type Read,
   readNode,
   readRuntimeClass,
@@ -15,7 +16,7 @@ import {
 import type { Format, PlanOptions } from './plan-options.ts';
 import { planText } from './plan-text.ts';
 import { type PlannedWorkload, planWorkload } from './plan-workload.ts';
-import type { Path } from './shape.ts';
+import { type Path, pathText } from './shape.ts';
 
 export type PlanIo = {
   readInput: () => Promise<string>;
@@ -67,7 +68,7 @@ async function gather(
   found: Gathered,
   file: string,
   use: Use,
-  { namespace }: PlanOptions,
+  options: PlanOptions,
   io: PlanIo,
 ): Promise<void> {
   const name = fileName(file);
@@ -80,33 +81,41 @@ async function gather(
   }
   const { objects, problems } = readDocuments(name, text);
   found.problems.push(...problems);
-  for (const each of objects) sortIn(found, each, use, namespace);
+  for (const each of objects) sortIn(found, each, use, options);
 }
 
 function fileName(file: string): string {
   return file === '-' ? 'standard input' : file;
 }
 
-function sortIn(found: Gathered, { object, place }: InputObject, use: Use, namespace: string): void {
+function sortIn(found: Gathered, { object, place }: InputObject, use: Use, options: PlanOptions): void {
+  const { types } = options.settings;
   const { apiVersion, kind } = object;
   const fail = (problem: string, path: Path = []) => found.problems.push(problemAt(place, path, problem));
   const keep = <T>(read: Read<T>, put: (value: T) => boolean): void => {
     if (!read.ok) fail(read.misfit.problem, read.misfit.path);
     else if (!put(read.value)) fail(`${nameOf(object)} is there twice: the first one counts`);
   };
-  const type = use === 'workloads' ? workloadTypeOf(object) : undefined;
+  const type = use === 'workloads' ? workloadTypeOf(types, object) : undefined;
   if (kind === 'Node' && apiVersion === 'v1') {
     keep(readNode(object), (node) => putOnce(found.nodes, node));
   } else if (kind === 'RuntimeClass') {
     keep(readRuntimeClass(object), (each) => putOnce(found.runtimeClasses, each));
   } else if (type) {
-    keep(readWorkload(type, object, namespace), (workload) => found.workloads.push(workload) > 0);
+    keep(
+      readWorkload(types, type, object, options.namespace),
+      (workload) => found.workloads.push(workload) > 0,
+    );
   } else if (typeof apiVersion !== 'string' || apiVersion === '') {
     fail(`${nameOf(object)}: apiVersion is missing`);
   } else {
-    const what = use === 'nodes' ? 'neither Node nor RuntimeClass' : 'no workload';
+    const what = use === 'nodes' ? 'neither Node nor RuntimeClass' : noWorkload(object);
     found.passedOver.push(problemAt(place, [], `${nameOf(object)} of ${apiVersion} is ${what}: passed over`));
   }
+}
+
+function noWorkload(object: InputObject['object']): string {
+  return hasTemplate(object) ? 'no workload that IPS knows; CUSTOM_WORKLOADS may name it' : 'no workload';
 }
 
 function nameOf(object: InputObject['object']): string {
@@ -146,26 +155,37 @@ async function askCluster(
 
 async function askNodes(found: Gathered, view: ClusterView): Promise<void> {
   for (const object of await view.nodes()) {
-    const read = readNode(object);
-    if (read.ok) found.nodes.set(read.value.metadata.name ?? '', read.value);
+    const node = must(readNode(object), object);
+    found.nodes.set(node.metadata.name ?? '', node);
   }
   const wanted = new Set(found.workloads.flatMap(({ template }) => template.spec.runtimeClassName ?? []));
   for (const name of wanted) {
     if (found.runtimeClasses.has(name)) continue;
     const object = await view.runtimeClass(name);
-    const read = object && readRuntimeClass(object);
-    if (read?.ok) found.runtimeClasses.set(name, read.value);
+    if (object) found.runtimeClasses.set(name, must(readRuntimeClass(object), object));
   }
 }
 
-function missing(found: Gathered, { files, nodeFiles, cluster }: PlanOptions): Problem[] {
+function must<T>(read: Read<T>, { metadata }: KubernetesObject): T {
+  if (read.ok) return read.value;
+  throw new Error(`${metadata.name}: ${pathText(read.misfit.path)} ${read.misfit.problem}`);
+}
+
+/** What no plan can do without; not where the reason has been told already. */
+function missing(found: Gathered, { files, nodeFiles, cluster, settings }: PlanOptions): Problem[] {
   const problems: Problem[] = [];
-  const names = files.map(fileName);
-  if (found.workloads.length === 0 && found.problems.length === 0)
-    problems.push({ file: names.join(', '), message: `there is no workload in it (${workloadKinds()})` });
-  if (found.nodes.size > 0 || found.problems.length > 0) return problems;
-  const file = cluster ? 'the cluster' : nodeFiles.map(fileName).join(', ') || names.join(', ');
-  problems.push({ file, message: 'there is no Node in it: give nodes by --nodes FILE or --context NAME' });
+  const [workloadsIn, nodesIn] = [files.map(fileName), nodeFiles.map(fileName)];
+  const isTold = (names: string[]) => found.problems.some(({ file }) => names.includes(file));
+  if (found.workloads.length === 0 && !isTold(workloadsIn))
+    problems.push({
+      file: workloadsIn.join(', '),
+      message: `there is no workload in it (${workloadKinds(settings.types)})`,
+    });
+  if (found.nodes.size === 0 && !isTold(nodesIn))
+    problems.push({
+      file: cluster ? 'the cluster' : (nodesIn.length > 0 ? nodesIn : workloadsIn).join(', '),
+      message: 'there is no Node in it: give nodes by --nodes FILE or --context NAME',
+    });
   return problems;
 }
 

@@ -17,7 +17,7 @@ describe('settle', () => {
     [
       'a number for a string',
       { boxes: [{ name: 1 }] },
-      'boxes[0].name must be a string, not a number: write "1", in quotes',
+      'boxes[0].name must be a string, not a number: put it in quotes',
     ],
     ['an object for a string', { boxes: [{ name: {} }] }, 'boxes[0].name must be a string, not an object'],
     [
@@ -38,7 +38,7 @@ describe('settle', () => {
     [
       'a boolean in a map',
       { boxes: [{ name: 'a', tags: { 'ips/x': true } }] },
-      'boxes[0].tags["ips/x"] must be a string, not a boolean: write "true", in quotes',
+      'boxes[0].tags["ips/x"] must be a string, not a boolean: put it in quotes',
     ],
     [
       'a wrong value under __proto__',

@@ -43,7 +43,7 @@ function settleScalar(value: unknown, shape: 'string' | 'boolean' | 'number' | '
     return type === 'string' || type === 'number' ? undefined : mustBe('a quantity', value);
   if (type === shape) return undefined;
   const quoted = shape === 'string' && (type === 'number' || type === 'boolean');
-  return mustBe(`a ${shape}`, value, quoted ? `: write "${value}", in quotes` : '');
+  return mustBe(`a ${shape}`, value, quoted ? ': put it in quotes' : '');
 }
 
 function settleList(value: unknown, shape: Shape): Misfit | undefined {
@@ -69,13 +69,16 @@ function settleFields(
   object: Record<string, unknown>,
   { fields, required = [] }: { fields: Record<string, Shape>; required?: readonly string[] },
 ): Misfit | undefined {
-  for (const [name, shape] of Object.entries(fields)) {
-    if (!Object.hasOwn(object, name)) continue;
-    if (object[name] === null) {
+  // Not by Object.entries: this runs for every node of every line.
+  for (const name in fields) {
+    const value = object[name];
+    const shape = fields[name];
+    if (value === undefined || !shape) continue;
+    if (value === null) {
       delete object[name];
       continue;
     }
-    const found = settle(object[name], shape);
+    const found = settle(value, shape);
     if (found) return under(name, found);
   }
   const missing = required.find((name) => !Object.hasOwn(object, name) || object[name] === '');

@@ -24,15 +24,11 @@ function node(name: string, kubeletVersion = 'v1.36.0', images: string[] = []): 
 
 function round(nodes: KubernetesNode[], spec: Partial<PrewarmTaskSpec> = {}, maxConcurrentPulls = 50) {
   const task: PrewarmTask = { metadata: { name: 't', uid: 'u' }, spec: { images: IMAGES, ...spec } };
-  const presence = presenceBy(createImageSizes(nodes));
   const eligible = eligibleNodes(nodes, { fits: () => undefined, strategies: STRATEGIES });
-  const options = {
-    strategies: STRATEGIES,
-    presence,
-    maxConcurrentPulls,
-    nameOf: (batch: number) => `job-${batch}`,
-  };
-  const { batches, cold } = firstRound(task, eligible, options);
+  const { batches, cold } = firstRound(task, eligible, {
+    ...{ strategies: STRATEGIES, maxConcurrentPulls, presence: presenceBy(createImageSizes(nodes)) },
+    nameOf: (batch) => `job-${batch}`,
+  });
   return { cold, batches, sizes: batches.map((batch) => batch.nodes.length) };
 }
 
@@ -69,6 +65,13 @@ describe('firstRound', () => {
     ]);
     expect([...cold]).toEqual(['half']);
     expect(batches).toMatchObject([{ nodes: ['half'], images: [1] }]);
+  });
+
+  test('ends also where a status proves that the images were not there, later than the round begins', () => {
+    const fresh = node('fresh', 'v1.36.0', ['r.example/other:1']);
+    const conditions = [{ type: 'Ready', status: 'True', lastHeartbeatTime: '2026-01-01T00:00:00Z' }];
+    const { batches } = round([{ ...fresh, status: { ...fresh.status, conditions } }]);
+    expect(batches).toMatchObject([{ nodes: ['fresh'], images: [0, 1] }]);
   });
 
   test('has one strategy to a batch', () => {

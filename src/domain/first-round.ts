@@ -22,6 +22,9 @@ export function firstRound(
   },
 ): FirstRound {
   const nowMs = 0;
+  // What a node's status told before the round cannot prove that an image is gone again.
+  const presence: PresenceOf = (node, image) =>
+    options.presence(node, image) === 'present' ? 'present' : 'unknown';
   const batches: OpenBatch[] = [];
   let outcomes = new Map<string, NodeOutcome[]>();
   let cold: Set<string> | undefined;
@@ -30,13 +33,13 @@ export function firstRound(
     const current = status ? { ...task, status } : task;
     const progress: Progress = taskProgress({
       ...nodes,
-      ...{ task: current, presence: options.presence, outcomes, nowMs },
+      ...{ task: current, presence, outcomes, nowMs },
     });
     cold ??= new Set(progress.cold.map((node) => node.metadata.name ?? ''));
     const count = Math.min(wantedNodes(progress, nowMs), options.maxConcurrentPulls);
     if (count <= 0) return { cold, batches };
     const batch = planBatch(current, progress, {
-      ...{ count, presence: options.presence, nowMs },
+      ...{ count, presence, nowMs },
       strategyOf: (node) => strategyOf(node, options.strategies),
       nameOf: (_round, number) => options.nameOf(number),
     });

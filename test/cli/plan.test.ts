@@ -11,7 +11,7 @@ const POD = 'apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: 
 const NODE = '{"apiVersion":"v1","kind":"Node","metadata":{"name":"n"}}';
 
 type Plan = {
-  workloads: { name: string; nodes: { name: string }[]; because?: string }[];
+  workloads: { name: string; nodes: object[]; because?: string; warnings: string[] }[];
   problems: object[];
 };
 
@@ -64,6 +64,46 @@ describe('files', () => {
     const { stdout } = await plan(['plan', '-f', '-', '--nodes', 'nodes.json', '-n', 'kube-system'], POD);
     expect(stdout).toContain('Pod kube-system/p:');
     expect(stdout).toContain('namespace kube-system is left alone (EXCLUDED_NAMESPACES)');
+  });
+
+  test('every kind that starts pods is a workload, also a custom one that the settings name', async () => {
+    const env = {
+      CUSTOM_WORKLOADS:
+        'fleets.shop.example/v1:Fleet:spec.group.template,rollouts.argoproj.io/v1alpha1:Rollout:spec.template',
+    };
+    const args = ['plan', '-f', 'kinds.yaml', '--nodes', 'nodes.json', '-o', 'json'];
+    const [named, unnamed] = await Promise.all([plan(args, undefined, env), plan(args)]);
+    const { workloads } = JSON.parse(named.stdout) as Plan;
+    const table = workloads.map(({ name, nodes, because, warnings }) => [
+      name,
+      nodes.length,
+      because,
+      warnings.length,
+    ]);
+    expect(table).toEqual([
+      // Its controller has it tolerate a cordon, and a node that is not ready gets nothing all the same.
+      ['agent', 10, undefined, 1],
+      ['database', 9, undefined, 1],
+      ['nightly', 9, undefined, 1],
+      ['web-1', 9, 'it belongs to another workload, which counts in its place', 1],
+      // What cannot be read of a custom resource is a warning, as it is to IPS.
+      ['canary', 9, undefined, 2],
+      ['fleet', 9, undefined, 1],
+    ]);
+    expect([named.code, named.stderr, unnamed.code]).toEqual([0, '', 0]);
+    expect(unnamed.stderr).toContain('Fleet fleet of shop.example/v1 is no workload: passed over');
+  });
+
+  test('nodes that were copied with their uid are different nodes', async () => {
+    const nodes = ['a', 'b'].map(
+      (name) => `{apiVersion: v1, kind: Node, metadata: {name: ${name}, uid: same}}`,
+    );
+    const { stdout } = await plan(['plan', '-f', '-', '-o', 'json'], [POD, ...nodes].join('\n---\n'));
+    const { workloads } = JSON.parse(stdout) as Plan;
+    expect(workloads[0]?.nodes).toMatchObject([
+      { name: 'a', batch: 1 },
+      { name: 'b', batch: 1 },
+    ]);
   });
 
   test('settings come by variable or flag', async () => {
@@ -165,6 +205,13 @@ describe('wrong input: what, where, and exit code 2', () => {
       'standard input, document 3, line 10: metadata.name must be a string, not a number',
     );
   });
+});
+
+test('nodes that are missing are told beside what else is wrong', async () => {
+  const { code, stderr } = await plan(['plan', '-f', 'typo.yaml']);
+  expect(code).toBe(2);
+  expect(stderr).toContain('typo.yaml, document 2, line 14');
+  expect(stderr).toContain('typo.yaml: there is no Node in it');
 });
 
 test('a cluster that does not answer: exit code 1', async () => {
