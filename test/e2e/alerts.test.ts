@@ -145,17 +145,10 @@ describe('in a real Prometheus that scrapes a real IPS', () => {
 
   test('requests that admission cannot answer: IPSAdmissionErrors as shipped, by what went wrong', async () => {
     const url = `https://${kit.cluster.sandbox.hostAddress}:${ips?.webhookPort}/mutate`;
-    const metadata = { name: 'x', annotations: PREWARM };
-    const broken = { metadata, spec: { template: { spec: { containers: [null] } } } };
-    const review = { request: { uid: 'u', kind: { kind: 'Deployment' }, namespace: 'x', object: broken } };
-    for (let count = 0; count < 3; count += 1) {
-      expect(await post(url, '{')).toBe(400);
-      expect(await post(url, JSON.stringify(review))).toBe(500);
-    }
-    const alerts = await firesAt('IPSAdmissionErrors', 2);
-    expect(alerts.map(({ labels }) => labels['result']).sort()).toEqual(['error', 'invalid']);
-    const told = (await ips?.logLines())?.filter((line) => line['msg'] === 'admission failed');
-    expect(told).toHaveLength(3);
+    // No request is known that would make it an error of ours: promtool shows that one.
+    for (let count = 0; count < 3; count += 1) expect(await post(url, '{')).toBe(400);
+    const alerts = await firesAt('IPSAdmissionErrors', 1);
+    expect(alerts.map(({ labels }) => labels['result'])).toEqual(['invalid']);
   });
 
   test('a failed Job does not stay, while IPS runs nor when it failed while IPS was away', async () => {

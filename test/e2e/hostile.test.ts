@@ -153,12 +153,12 @@ describe('the webhook port', () => {
     { what: 'arrays, 100,000 deep', status: 400, body: '['.repeat(100_000) + ']'.repeat(100_000) },
     {
       what: 'a template 100,000 levels deep, which no API server would store',
-      status: 500,
+      status: 200,
       body: GOOD.replace('"containers":[]', `"containers":${'['.repeat(1e5)}${']'.repeat(1e5)}`),
     },
     {
       what: 'containers that are a number, which no API server would store',
-      status: 500,
+      status: 200,
       body: GOOD.replace('"containers":[]', '"containers":7'),
     },
     {
