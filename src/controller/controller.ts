@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { createMemoryClaims, createMemoryTokens } from '../coordination/memory.ts';
 import { TASK_LABEL, WARMER_LABEL } from '../domain/annotations.ts';
@@ -23,12 +22,13 @@ import type { Workload } from '../domain/workload.ts';
 import type { WorkloadTypes } from '../domain/workload-types.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isConflict } from '../kube/errors.ts';
-import { createInformer, type Informer, type InformerOptions, keyOf } from '../kube/informer.ts';
+import { type Informer, keyOf } from '../kube/informer.ts';
 import { RESOURCES } from '../kube/resources.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { createBatchWatch } from './batch-watch.ts';
 import { resyncWorkloads } from './resync.ts';
 import { createTaskReconciler, rankOf } from './task-reconciler.ts';
+import { createWatches } from './watches.ts';
 import { createWorkQueue, type WorkQueue } from './work-queue.ts';
 import { createWorkloadReconciler } from './workload-reconciler.ts';
 import { createWorkloadWatches, ownerKeys, workloadKey } from './workload-watches.ts';
@@ -68,9 +68,6 @@ const PING_EVERY_MS = 15_000;
 /** A connection that comes and goes must not become list after list. */
 const CATCH_UP_EVERY_MS = 60_000;
 
-/** Custom resources are taken in at the start if they answer this soon; else their workloads follow when they do. */
-const MISSABLE_MS = 2_000;
-
 /** The level-triggered loops: workloads to tasks, tasks to Jobs, Jobs to status. Each looks at what is, not at what happened. */
 export function createController(options: ControllerOptions): Controller {
   const { client, log, metrics, now } = options;
@@ -83,30 +80,8 @@ export function createController(options: ControllerOptions): Controller {
     }
   };
 
-  /** Every informer there is, by what it watches; nothing waits for a resource that may be missing. */
-  const watches: {
-    resource: string;
-    needed: boolean;
-    informer: Pick<Informer<KubernetesObject>, 'start' | 'stop' | 'rewatch' | 'hasSynced'>;
-  }[] = [];
-  const informer = <T extends { metadata: KubernetesObject['metadata'] }>(
-    part: Omit<InformerOptions<T>, 'client' | 'onError'> & { name?: string },
-  ): Informer<T> => {
-    const resource = part.name ?? part.resource.plural;
-    metrics.watchErrors.inc({ resource }, 0);
-    const created = createInformer({
-      client,
-      onError(error) {
-        metrics.watchErrors.inc({ resource });
-        log.warn({ err: error, resource }, 'watch failed, trying again');
-      },
-      ...part,
-    });
-    watches.push({ resource, needed: !part.onAvailability, informer: created });
-    return created;
-  };
-  const needed = () => watches.filter((each) => each.needed);
-
+  const watches = createWatches({ client, metrics, log });
+  const { informer, hasSynced } = watches;
   const workloads = createWorkloadWatches({
     ...{ types: options.types, informer, metrics, log },
     onChange: (key) => workloadQueue.add(key),
@@ -214,9 +189,8 @@ export function createController(options: ControllerOptions): Controller {
     }
   }
 
-  const hasSynced = () => needed().every((each) => each.informer.hasSynced());
   metrics.fleet.source(() => ({
-    watches: needed().map((each) => ({ resource: each.resource, synced: each.informer.hasSynced() })),
+    watches: watches.states(),
     fleet: hasSynced() ? fleetOf(wanted(), tasks.values()) : undefined,
   }));
 
@@ -240,9 +214,7 @@ export function createController(options: ControllerOptions): Controller {
       // Decisions wait until everything that they rest on has been listed.
       workloadQueue.pause();
       taskQueue.pause();
-      const missable = watches.filter((each) => !each.needed).map((each) => each.informer.start());
-      await Promise.all(needed().map((each) => each.informer.start()));
-      await Promise.race([Promise.all(missable), sleep(MISSABLE_MS, undefined, { ref: false })]);
+      await watches.start();
       await keepOpenWork();
       batchWatch.lookAfresh(now().getTime());
       workloadQueue.resume();
@@ -257,14 +229,14 @@ export function createController(options: ControllerOptions): Controller {
       clearTimeout(nodesTimer);
       clearTimeout(catchUpTimer);
       clearInterval(pingTimer);
-      for (const each of watches) each.informer.stop();
+      watches.stop();
       await Promise.all([workloadQueue.stop(), taskQueue.stop()]);
     },
     catchUp(awayMs) {
       if (!resyncTimer || awayMs < LONG_AWAY_MS) return;
       log.info({ seconds: awayMs / 1000 }, 'the API server answers again');
       batchWatch.lookAfresh(now().getTime());
-      for (const each of watches) each.informer.rewatch();
+      watches.rewatch();
       for (const task of tasks.values()) taskQueue.add(keyOf(task));
       for (const workload of workloads.values()) workloadQueue.add(workloadKey(workload));
       clearTimeout(catchUpTimer);

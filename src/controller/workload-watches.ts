@@ -10,9 +10,9 @@ import {
   type WorkloadType,
   type WorkloadTypes,
 } from '../domain/workload-types.ts';
-import type { Availability, Informer, InformerOptions } from '../kube/informer.ts';
-import { keyOf } from '../kube/informer.ts';
+import { type Availability, type Informer, keyOf } from '../kube/informer.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import type { Watches } from './watches.ts';
 
 /** The opted-in workloads of every type, by `GROUP/KIND/NAMESPACE/NAME`. */
 export type WorkloadWatches = {
@@ -25,9 +25,7 @@ export type WorkloadWatches = {
 
 export type WorkloadWatchesOptions = {
   types: WorkloadTypes;
-  informer(
-    part: Omit<InformerOptions<Workload>, 'client' | 'onError'> & { name: string },
-  ): Informer<Workload>;
+  informer: Watches['informer'];
   onChange(key: string): void;
   /** A custom resource can be seen that could not be seen before. */
   onAppeared(type: WorkloadType): void;
