@@ -28,16 +28,16 @@ export function readNodeSelector(value: unknown, warnings: string[]): Record<str
     return undefined;
   }
   const names = Object.keys(fields);
-  const read = names.flatMap((name): [string, string][] => {
+  const read = names.slice(0, MAX_ENTRIES).flatMap((name): [string, string][] => {
     const text = fields[name];
     return typeof text === 'string' ? [[name, text]] : [];
   });
-  const wrong = names.length - read.length;
+  const wrong = Math.min(names.length, MAX_ENTRIES) - read.length;
   if (wrong > 0) warnings.push(`nodeSelector: ${wrong} of ${names.length} values are not text; ignored`);
-  if (read.length > MAX_ENTRIES) {
-    warnings.push(`nodeSelector: the first ${MAX_ENTRIES} of ${read.length} count; the others are ignored`);
+  if (names.length > MAX_ENTRIES) {
+    warnings.push(`nodeSelector: the first ${MAX_ENTRIES} of ${names.length} count; the others are ignored`);
   }
-  return Object.fromEntries(read.slice(0, MAX_ENTRIES));
+  return Object.fromEntries(read);
 }
 
 export function readAffinity(value: unknown, warnings: string[]): { nodeAffinity: NodeAffinity } | undefined {

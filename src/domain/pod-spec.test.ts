@@ -194,6 +194,13 @@ describe('readPodSpec', () => {
     expect(warnings).toEqual([`${name}: the first 1000 of 10000 count; the others are ignored`]);
   });
 
+  it('reads the first 1000 of a node selector', () => {
+    const nodeSelector = Object.fromEntries(Array.from({ length: 3000 }, (_, index) => [`k${index}`, 'x']));
+    const { spec, warnings } = readPodSpec({ nodeSelector });
+    expect(Object.keys(spec.nodeSelector ?? {})).toHaveLength(1000);
+    expect(warnings).toEqual(['nodeSelector: the first 1000 of 3000 count; the others are ignored']);
+  });
+
   it('never fails, and reads what it read as the same', () => {
     const names = [
       ...['nodeName', 'nodeSelector', 'affinity', 'nodeAffinity', REQUIRED, PREFERRED, 'nodeSelectorTerms'],

@@ -376,6 +376,14 @@ describe('the images of a plan', () => {
     });
   });
 
+  it('leave out a hundred that are wrong, and count the rest', () => {
+    const wrong = Array.from({ length: 300 }, (_, index) => container('A', undefined, `c${index}`));
+    const { images, warnings } = plan({ containers: [container('good:1'), ...wrong] });
+    expect(images).toHaveLength(1);
+    expect(warnings).toHaveLength(101);
+    expect(warnings.at(-1)).toBe('200 more images are left out unread');
+  });
+
   it('leave out what is longer than any reference, and name no more of it than tells which it is', () => {
     const { images, warnings } = plan({
       containers: [container('a'.repeat(100_000), undefined, 'n'.repeat(1000))],

@@ -1,15 +1,14 @@
 import { isOptedIn, PREWARM, parseSettings, type Settings, WARMER_LABEL } from './annotations.ts';
 import { fingerprint, type PullIdentity, sha256, stableJson } from './fingerprint.ts';
-import { parseImageReference, pullPolicyOf } from './image-reference.ts';
-import type { Container, KubernetesObject, ObjectMeta, OwnerReference, PodSpec } from './kubernetes.ts';
+import type { KubernetesObject, ObjectMeta, OwnerReference, PodSpec } from './kubernetes.ts';
 import { readManagedFields, readMetadata, unreadAnnotations } from './metadata.ts';
 import type { NodePreferences } from './node-choice.ts';
 import type { NodeRequirements } from './node-matching.ts';
 import { preferencesOf } from './node-preferences.ts';
 import { readPodSpec } from './pod-spec.ts';
 import type { TaskImage } from './prewarm-task.ts';
-import { quote } from './quote.ts';
 import { readStrings, record } from './unchecked.ts';
+import { collectImages } from './workload-images.ts';
 import { templateAt, typeOf, type WorkloadType, type WorkloadTypes } from './workload-types.ts';
 
 /** What IPS keeps of a workload. */
@@ -53,11 +52,7 @@ const CONTROLLERS_LABELS = [
   ...['controller-uid', 'job-name', 'pod-template-hash'],
   ...['batch.kubernetes.io/controller-uid', 'batch.kubernetes.io/job-name'],
 ];
-/** As many, and as long, as the schema of PrewarmTask takes. */
-const MAX_IMAGES = 100;
-const MAX_IMAGE_LENGTH = 512;
-/** With the longest tag beside the longest digest, of which only one is kept. */
-const MAX_WRITTEN_LENGTH = 700;
+/** As many as the schema of PrewarmTask takes. */
 const MAX_PULL_SECRETS = 20;
 
 /**
@@ -192,52 +187,6 @@ function requirementsOf(spec: PodSpec): NodeRequirements {
     ...(spec.tolerations ? { tolerations: spec.tolerations } : {}),
     ...(spec.os?.name ? { os: spec.os.name } : {}),
   };
-}
-
-function collectImages(spec: PodSpec, settings: Settings, warnings: string[]): TaskImage[] {
-  const images = new Map<string, TaskImage>();
-  const add = (where: string, text: string | undefined, policy: string | undefined): void => {
-    // With Never the kubelet would not pull for the pod either.
-    if (!text || policy === 'Never') return;
-    if (text.length > MAX_WRITTEN_LENGTH) {
-      warnings.push(`${where}: image ${quote(text)} is left out: it is longer than any reference`);
-      return;
-    }
-    const parsed = parseImageReference(text);
-    if (!parsed.ok) {
-      warnings.push(`${where}: image ${quote(text)} is left out: ${parsed.reason}`);
-      return;
-    }
-    const { canonical } = parsed.reference;
-    if (canonical.length > MAX_IMAGE_LENGTH || (images.size >= MAX_IMAGES && !images.has(canonical))) {
-      const limit = `a task takes ${MAX_IMAGES} images of ${MAX_IMAGE_LENGTH} characters`;
-      warnings.push(`${where}: image ${quote(text)} is left out: ${limit}`);
-      return;
-    }
-    const always = (policy || pullPolicyOf(parsed.reference)) === 'Always';
-    const pullPolicy = always || images.get(canonical)?.pullPolicy === 'Always' ? 'Always' : 'IfNotPresent';
-    images.set(canonical, { image: canonical, pullPolicy });
-  };
-  const containers: Container[] = [...(spec.initContainers ?? []), ...(spec.containers ?? [])];
-  const excluded = new Set(settings.excludeContainers);
-  const names = new Set(containers.map(({ name }) => name));
-  for (const { name, image, imagePullPolicy } of containers) {
-    if (!excluded.has(name)) add(`container ${shown(name)}`, image, imagePullPolicy);
-  }
-  for (const name of excluded) {
-    if (!names.has(name))
-      warnings.push(`annotation ips/exclude-containers: there is no container ${shown(name)}`);
-  }
-  for (const volume of spec.volumes ?? []) {
-    if (volume.image) add(`volume ${shown(volume.name)}`, volume.image.reference, volume.image.pullPolicy);
-  }
-  for (const text of settings.extraImages) add('annotation ips/extra-images', text, 'IfNotPresent');
-  return [...images.values()].sort((a, b) => (a.image < b.image ? -1 : 1));
-}
-
-/** A name that the API server takes stands as it is. */
-function shown(name: string): string {
-  return /^[\w.-]{1,63}$/.test(name) ? name : quote(name);
 }
 
 /**

@@ -56,6 +56,8 @@ export const ODD_VALUES = [
 ];
 /** What takes long where time grows faster than length. */
 const LONG_TEXTS = [',', 'a,', ' ', 'a-', 'A.', 'a/', ':', '1', 'x', '\u0000', '😀', 'a@', '_', '-'];
+/** Of what is there very often, in characters. */
+const MAX_TEXT = 400_000;
 const LENGTHS = [1000, 10_000, 100_000];
 
 export const word: Json = fc.stringMatching(/^[a-z0-9][a-z0-9.-]{0,8}$/).map((text) => JSON.stringify(text));
@@ -64,7 +66,7 @@ export function oneOf(...texts: unknown[]): Json {
   return fc.constantFrom(...texts.map((text) => JSON.stringify(text)));
 }
 
-const oddText: Json = fc
+export const oddText: Json = fc
   .oneof(fc.constantFrom(...ODD_TEXTS), fc.string({ unit: 'binary', maxLength: 20 }))
   .map((text) => JSON.stringify(text));
 
@@ -129,8 +131,15 @@ export function object(fields: Record<string, Json>, required: string[] = []): J
   return fc.tuple(...own, others).map((entries) => `{${entries.filter(Boolean).join()}}`);
 }
 
+/** Now and then one entry very often. */
 export function list(item: Json, maxLength = 4): Json {
-  return fc.array(mostly(item), { maxLength }).map((items) => `[${items.join()}]`);
+  const some = fc.array(mostly(item), { maxLength });
+  const often = fc.tuple(item, fc.constantFrom(1001, 20_000)).map(([text, count]) => {
+    return Array<string>(Math.min(count, Math.ceil(MAX_TEXT / text.length))).fill(text);
+  });
+  return fc
+    .oneof({ weight: 100, arbitrary: some }, { weight: 1, arbitrary: often })
+    .map((items) => `[${items.join()}]`);
 }
 
 /** An object of which the keys are not known. */

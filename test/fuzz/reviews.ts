@@ -1,5 +1,16 @@
 import fc from 'fast-check';
-import { dictionary, hostile, type Json, list, mostly, ODD_KEYS, object, oneOf, word } from './json-text.ts';
+import {
+  dictionary,
+  hostile,
+  type Json,
+  list,
+  mostly,
+  ODD_KEYS,
+  object,
+  oddText,
+  oneOf,
+  word,
+} from './json-text.ts';
 
 /** A request to the webhook: reviews of every kind of workload, and of warmers, with something wrong here and there. */
 export type Case = { path: '/mutate' | '/pin'; body: string };
@@ -15,6 +26,7 @@ const image = fc.oneof(
     arbitrary: oneOf('', 'Nginx', 'a b', `a:1@${DIGEST}`, 'a@sha256:1', ':', '/', 'a/', '[::1]:5000/a', '-'),
   },
   { weight: 1, arbitrary: word },
+  { weight: 1, arbitrary: oddText },
 );
 const policy = oneOf('Always', 'IfNotPresent', 'Never', '', 'always');
 
@@ -112,6 +124,7 @@ const settingValue = fc.oneof(
     'nginx,redis:7',
   ),
   word,
+  oddText,
 );
 /** The opt-in more often than chance would have it. */
 const annotations = fc
