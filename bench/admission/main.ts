@@ -1,5 +1,5 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { cpus, tmpdir, totalmem } from 'node:os';
+import { cpus, loadavg, tmpdir, totalmem } from 'node:os';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { run } from '../../test/cluster/run.ts';
@@ -46,6 +46,8 @@ const inFlights = flags['in-flight'].split(',').map(Number);
 
 const say = (line: string) => console.error(`• ${line}`);
 const servers: Server[] = [];
+/** What else went on here. */
+const loadBefore = loadavg()[0];
 let folder = '';
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
@@ -143,6 +145,7 @@ async function keep(results: Result[]): Promise<void> {
       cpu: cpus()[0]?.model ?? 'unknown',
       cpus: cpus().length,
       memoryGB: Math.round(totalmem() / 1e9),
+      loadBefore,
       pinned: `servers to core ${SERVER_CORE}, load to core ${LOAD_CORE}`,
     },
     secondsEach: Number(flags.ms) / 1000,
