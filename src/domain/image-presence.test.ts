@@ -21,7 +21,7 @@ function otherImages(count: number, smallest = 10 * MB): ContainerImage[] {
 }
 
 function presence(images: ContainerImage[] | undefined, canonical = APP, sizeBytes?: number): Presence {
-  return imagePresence(indexNodeImages(nodeWith(images)), canonical, sizeBytes);
+  return imagePresence(indexNodeImages(nodeWith(images)), canonical, () => sizeBytes);
 }
 
 describe('imagePresence', () => {
@@ -147,7 +147,7 @@ describe('imagePresence', () => {
     });
 
     it('reads a node without status, and an image without names', () => {
-      expect(imagePresence(indexNodeImages({ metadata: {} }), APP)).toBe('unknown');
+      expect(imagePresence(indexNodeImages({ metadata: {} }), APP, () => 9e12)).toBe('unknown');
       expect(presence([{ sizeBytes: MB }])).toBe('absent');
     });
   });

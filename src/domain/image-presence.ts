@@ -63,13 +63,21 @@ export function indexOfNode(node: KubernetesNode): NodeImages {
 
 /**
  * @param canonical the image, as `normalizeImage` spells it
- * @param sizeBytes its size where it is known, as a node's status tells it
+ * @param sizeOf its size in bytes where it is known, asked only where it decides
  */
-export function imagePresence(images: NodeImages, canonical: string, sizeBytes = 0): Presence {
+export function imagePresence(
+  images: NodeImages,
+  canonical: string,
+  sizeOf: (canonical: string) => number | undefined,
+): Presence {
   if (images.sizes.has(canonical)) {
     return 'present';
   }
-  return sizeBytes > images.absenceProvenAboveBytes ? 'absent' : 'unknown';
+  const { absenceProvenAboveBytes } = images;
+  const proven =
+    absenceProvenAboveBytes < 0 ||
+    (absenceProvenAboveBytes < Infinity && (sizeOf(canonical) ?? 0) > absenceProvenAboveBytes);
+  return proven ? 'absent' : 'unknown';
 }
 
 function absenceProvenAbove(images: ContainerImage[]): number {
@@ -85,8 +93,9 @@ function absenceProvenAbove(images: ContainerImage[]): number {
 }
 
 export function canonicalName(name: string): string | undefined {
-  if (canonicalNames.has(name)) {
-    return canonicalNames.get(name);
+  const known = canonicalNames.get(name);
+  if (known !== undefined || canonicalNames.has(name)) {
+    return known;
   }
   const canonical = normalizeImage(name);
   if (canonicalNames.size >= MAX_REMEMBERED_NAMES) {

@@ -19,13 +19,10 @@ const MAX_REMEMBERED = 10_000;
 
 export function createImageSizes(nodes: Iterable<KubernetesNode> = []): ImageSizes {
   /** For each image, how many nodes tell each size. */
-  const told = new Map<string, Map<number, number>>();
+  const told = new Map<string, { nodes: Map<number, number>; range: SizeRange }>();
   const remembered = new Map<string, SizeRange>();
   const sizes: ImageSizes = {
-    rangeOf(canonical) {
-      const known = told.get(canonical);
-      return known ? rangeOf(known.keys()) : remembered.get(canonical);
-    },
+    rangeOf: (canonical) => told.get(canonical)?.range ?? remembered.get(canonical),
     replace(before, after) {
       for (const [name, size] of sizesOn(after)) add(name, size);
       for (const [name, size] of sizesOn(before)) remove(name, size);
@@ -35,18 +32,22 @@ export function createImageSizes(nodes: Iterable<KubernetesNode> = []): ImageSiz
   return sizes;
 
   function add(name: string, size: number): void {
-    const known = told.get(name) ?? new Map<number, number>();
-    known.set(size, (known.get(size) ?? 0) + 1);
-    told.set(name, known);
+    const nodes = told.get(name)?.nodes ?? new Map<number, number>();
+    const before = nodes.get(size);
+    nodes.set(size, (before ?? 0) + 1);
+    if (before !== undefined) return;
+    told.set(name, { nodes, range: rangeOf(nodes) });
     remembered.delete(name);
   }
 
   function remove(name: string, size: number): void {
-    const known = told.get(name);
-    const left = (known?.get(size) ?? 0) - 1;
-    if (left > 0) known?.set(size, left);
-    else if (known && known.size > 1) known.delete(size);
-    else {
+    const nodes = told.get(name)?.nodes ?? new Map<number, number>();
+    const left = (nodes.get(size) ?? 0) - 1;
+    if (left > 0) nodes.set(size, left);
+    else if (nodes.size > 1) {
+      nodes.delete(size);
+      told.set(name, { nodes, range: rangeOf(nodes) });
+    } else {
       told.delete(name);
       remembered.set(name, { smallest: size, largest: size });
       const [oldest] = remembered.keys();
@@ -60,11 +61,6 @@ function sizesOn(node: KubernetesNode | undefined): [string, number][] {
   return node ? [...indexOfNode(node).sizes].filter(([, size]) => size > 0) : [];
 }
 
-function rangeOf(known: Iterable<number>): SizeRange {
-  let [smallest, largest] = [Number.POSITIVE_INFINITY, 0];
-  for (const size of known) {
-    smallest = Math.min(smallest, size);
-    largest = Math.max(largest, size);
-  }
-  return { smallest, largest };
+function rangeOf(nodes: ReadonlyMap<number, number>): SizeRange {
+  return { smallest: Math.min(...nodes.keys()), largest: Math.max(...nodes.keys()) };
 }

@@ -50,11 +50,9 @@ function withoutHeartbeat(node: KubernetesNode): string {
 
 /** What is known of a node and an image, with the sizes that other nodes tell. */
 export function presenceBy(sizes: ImageSizes): PresenceOf {
-  return (node, image) => {
-    const canonical = canonicalName(image) ?? image;
-    // The smaller size is the one that proves less.
-    return imagePresence(indexOfNode(node), canonical, sizes.rangeOf(canonical)?.smallest);
-  };
+  // The smaller size is the one that proves less.
+  const sizeOf = (canonical: string) => sizes.rangeOf(canonical)?.smallest;
+  return (node, image) => imagePresence(indexOfNode(node), canonicalName(image) ?? image, sizeOf);
 }
 
 export type NodeQuestion = {
