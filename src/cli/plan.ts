@@ -97,7 +97,7 @@ function sortIn(found: Gathered, { object, place }: InputObject, use: Use, optio
     else if (!put(read.value)) fail(`${nameOf(object)} is there twice: the first one counts`);
   };
   const type = use === 'workloads' ? workloadTypeOf(types, object) : undefined;
-  if (kind === 'Node' && apiVersion === 'v1') {
+  if (kind === 'Node' && (apiVersion ?? 'v1') === 'v1') {
     keep(readNode(object), (node) => putOnce(found.nodes, node));
   } else if (kind === 'RuntimeClass') {
     keep(readRuntimeClass(object), (each) => putOnce(found.runtimeClasses, each));
