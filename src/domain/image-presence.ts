@@ -56,9 +56,11 @@ const indexes = new WeakMap<KubernetesNode, NodeImages>();
 
 /** Nodes are replaced, never changed, so an index lives as long as its node. */
 export function indexOfNode(node: KubernetesNode): NodeImages {
-  const known = indexes.get(node) ?? indexNodeImages(node);
-  indexes.set(node, known);
-  return known;
+  const known = indexes.get(node);
+  if (known) return known;
+  const index = indexNodeImages(node);
+  indexes.set(node, index);
+  return index;
 }
 
 /**
@@ -66,10 +68,14 @@ export function indexOfNode(node: KubernetesNode): NodeImages {
  * @param sizeBytes its size where it is known, as a node's status tells it
  */
 export function imagePresence(images: NodeImages, canonical: string, sizeBytes = 0): Presence {
-  if (images.sizes.has(canonical)) {
+  return presenceFrom(images.sizes.has(canonical), images.absenceProvenAboveBytes, sizeBytes);
+}
+
+export function presenceFrom(isListed: boolean, absenceProvenAboveBytes: number, sizeBytes = 0): Presence {
+  if (isListed) {
     return 'present';
   }
-  return sizeBytes > images.absenceProvenAboveBytes ? 'absent' : 'unknown';
+  return sizeBytes > absenceProvenAboveBytes ? 'absent' : 'unknown';
 }
 
 function absenceProvenAbove(images: ContainerImage[]): number {
