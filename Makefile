@@ -12,7 +12,7 @@ export IPS_TEST_KUBECONFIG := $(KUBECONFIG)
 endif
 unexport KUBECONFIG
 
-.PHONY: help setup setup-cluster demo test test-unit test-e2e fuzz lint format bench-admission bench-batch cluster-up cluster-down rules undeploy presubmit
+.PHONY: help setup setup-cluster demo test test-unit test-e2e fuzz lint format bench-admission bench-batch bench-match cluster-up cluster-down rules undeploy presubmit
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ format: setup ## Rewrite the sources in the project's style
 
 bench-batch: setup-cluster ## Measure batches: IPS beside bare Jobs, on 300 fake nodes (ROUNDS=3; minutes each)
 	@node bench/batch.ts --nodes $(NODES) --rounds $(ROUNDS)
+
+bench-match: setup ## Measure matching nodes beside kube-scheduler's library; writes docs/performance.md (ROUNDS=3)
+	@node bench/match/main.ts --rounds $(ROUNDS)
 
 bench-admission: setup ## Measure admission beside a Go webhook and bare Node; writes docs/performance.md (ROUNDS=3)
 	@./scripts/bench-needs.sh

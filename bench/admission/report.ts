@@ -4,9 +4,6 @@ import type { Result } from './main.ts';
 import type { ServerName } from './servers.ts';
 import { median } from './statistics.ts';
 
-const BEGIN = '<!-- admission -->';
-const END = '<!-- /admission -->';
-
 type Value = (measured: Measured) => number;
 
 const rate: Value = ({ requestsPerSecond }) => requestsPerSecond;
@@ -137,11 +134,12 @@ export function goalsOf(results: Result[]): Goal[] {
   });
 }
 
-/** Puts the text between our two marks of a page, and leaves the rest of it as it is. */
-export async function writeSection(page: string, text: string): Promise<void> {
+/** Puts the text between the two marks of that name on a page, and leaves the rest of it as it is. */
+export async function writeSection(page: string, text: string, name = 'admission'): Promise<void> {
+  const [first, last] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
   const before = await readFile(page, 'utf8');
-  const begin = before.indexOf(BEGIN);
-  const end = before.indexOf(END);
-  if (begin < 0 || end < begin) throw new Error(`${page} has no ${BEGIN} and ${END}`);
-  await writeFile(page, `${before.slice(0, begin)}${BEGIN}\n${text}\n${before.slice(end)}`);
+  const begin = before.indexOf(first);
+  const end = before.indexOf(last);
+  if (begin < 0 || end < begin) throw new Error(`${page} has no ${first} and ${last}`);
+  await writeFile(page, `${before.slice(0, begin)}${first}\n\n${text}\n\n${before.slice(end)}`);
 }

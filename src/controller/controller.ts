@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { createMemoryClaims, createMemoryTokens } from '../coordination/memory.ts';
 import { TASK_LABEL, WARMER_LABEL } from '../domain/annotations.ts';
 import { fleetOf } from '../domain/fleet.ts';
+import { createImageIndex } from '../domain/image-index.ts';
 import { createImageSizes } from '../domain/image-sizes.ts';
 import type {
   ContainerStatus,
@@ -13,7 +14,7 @@ import type {
 } from '../domain/kubernetes.ts';
 import { createNodeIndex } from '../domain/node-index.ts';
 import type { StrategyOptions } from '../domain/node-strategy.ts';
-import { nodeChanged, presenceBy, trimNode } from '../domain/node-view.ts';
+import { nodeChanged, trimNode } from '../domain/node-view.ts';
 import type { PrewarmTask } from '../domain/prewarm-task.ts';
 import { trimRuntimeClass } from '../domain/runtime-class.ts';
 import type { PresenceOf } from '../domain/task-progress.ts';
@@ -117,12 +118,14 @@ export function createController(options: ControllerOptions): Controller {
     onChange: (_key, before, after) => addTaskOf(after ?? before),
   });
   const sizes = createImageSizes();
-  const presence = presenceBy(sizes);
+  const imageIndex = createImageIndex(sizes);
+  const { presence } = imageIndex;
   const nodes = informer<KubernetesNode>({
     resource: RESOURCES.nodes,
     trim: trimNode,
     onChange(name, before, after) {
       sizes.replace(before, after);
+      imageIndex.replace(before, after);
       if (after) nodeIndex.put(after);
       else nodeIndex.remove(name);
       if (before && after && !nodeChanged(before, after)) return;
@@ -162,7 +165,7 @@ export function createController(options: ControllerOptions): Controller {
   const tokens = createMemoryTokens(options.maxConcurrentPulls, askAgain);
   const batchWatch = createBatchWatch({ client, jobs, pods, nodes });
   const reconcileTask = createTaskReconciler({
-    ...{ client, tasks, nodes: nodeIndex, sizes, runtimeClasses, jobs, metrics, now, log },
+    ...{ client, tasks, nodes: nodeIndex, sizes, presence, runtimeClasses, jobs, metrics, now, log },
     batchWatch,
     claims,
     tokens,

@@ -7,7 +7,6 @@ import type { NodeChoice } from '../domain/node-choice.ts';
 import type { NodeIndex } from '../domain/node-index.ts';
 import type { NodeMatcher } from '../domain/node-matching.ts';
 import { type StrategyOptions, strategyOf } from '../domain/node-strategy.ts';
-import { presenceBy } from '../domain/node-view.ts';
 import {
   DEFAULTS,
   type OpenBatch,
@@ -18,7 +17,13 @@ import {
 import { reasonKind, USUAL_REASONS } from '../domain/pull-failure.ts';
 import { compileRuntimeMatcher, fittingNodes } from '../domain/runtime-class.ts';
 import { compileTaskChoice, taskNodes } from '../domain/task-nodes.ts';
-import { type Progress, planBatch, taskProgress, wantedNodes } from '../domain/task-progress.ts';
+import {
+  type PresenceOf,
+  type Progress,
+  planBatch,
+  taskProgress,
+  wantedNodes,
+} from '../domain/task-progress.ts';
 import { jobName, SPEC_HASH_ANNOTATION, type WarmerOptions, warmerJob } from '../domain/warmer-job.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isConflict, isNotFound, isRefused } from '../kube/errors.ts';
@@ -35,6 +40,7 @@ export type TaskReconcilerOptions = {
   nodes: Pick<NodeIndex, 'all' | 'fitting' | 'keys'>;
   /** Of the images on those nodes. */
   sizes: ImageSizes;
+  presence: PresenceOf;
   runtimeClasses: Informer<RuntimeClass>;
   jobs: Informer<Job>;
   batchWatch: BatchWatch;
@@ -57,10 +63,9 @@ const EXPIRY_CHECK_MS = 60_000;
 
 /** Moves each task towards warm: rounds, batches, Jobs, and the record of what came of them. */
 export function createTaskReconciler(options: TaskReconcilerOptions): (key: string) => Promise<Again> {
-  const { client, tasks, jobs, claims, tokens, metrics, log } = options;
+  const { client, tasks, jobs, claims, tokens, presence, metrics, log } = options;
   const matchers = new WeakMap<object, { runtimeClass: RuntimeClass | undefined; fits: NodeMatcher }>();
   const choices = new WeakMap<object, { runtimeClass: RuntimeClass | undefined; choice: NodeChoice }>();
-  const presence = presenceBy(options.sizes);
   const written = new Map<string, number>();
   const warming = new Set<string>();
   const fence = createPlanFence(options);
@@ -80,7 +85,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const { outcomes, looking } = await options.batchWatch.outcomes(task, nowMs);
     const nodes = taskNodes({
       ...{ task, nodes: options.nodes.all(), fits: matcherOf(task), fitting: fittingOf(task) },
-      ...{ choice: () => choiceOf(task), sizes: options.sizes, strategies: options.warmer },
+      ...{ choice: () => choiceOf(task), sizes: options.sizes, presence, strategies: options.warmer },
     });
     const progress = taskProgress({
       task,

@@ -56,9 +56,11 @@ const indexes = new WeakMap<KubernetesNode, NodeImages>();
 
 /** Nodes are replaced, never changed, so an index lives as long as its node. */
 export function indexOfNode(node: KubernetesNode): NodeImages {
-  const known = indexes.get(node) ?? indexNodeImages(node);
-  indexes.set(node, known);
-  return known;
+  const known = indexes.get(node);
+  if (known) return known;
+  const index = indexNodeImages(node);
+  indexes.set(node, index);
+  return index;
 }
 
 /**
@@ -73,11 +75,13 @@ export function imagePresence(
   if (images.sizes.has(canonical)) {
     return 'present';
   }
-  const { absenceProvenAboveBytes } = images;
-  const proven =
-    absenceProvenAboveBytes < 0 ||
-    (absenceProvenAboveBytes < Infinity && (sizeOf(canonical) ?? 0) > absenceProvenAboveBytes);
-  return proven ? 'absent' : 'unknown';
+  const above = images.absenceProvenAboveBytes;
+  return notListed(above, above >= 0 && above < Infinity ? sizeOf(canonical) : undefined);
+}
+
+/** Of an image that is not listed. */
+export function notListed(absenceProvenAboveBytes: number, sizeBytes = 0): Presence {
+  return sizeBytes > absenceProvenAboveBytes ? 'absent' : 'unknown';
 }
 
 function absenceProvenAbove(images: ContainerImage[]): number {

@@ -56,6 +56,7 @@ export function createNodeIndex(given: Iterable<KubernetesNode> = []): NodeIndex
   function put(node: KubernetesNode): void {
     const name = node.metadata.name ?? '';
     const place = placeOf(name);
+    nodeKey(node); // remembered: a plan must not hash thousands at once
     if (nameAt(place) !== name) {
       for (const column of columns.values()) insertNode(column, place, node, nodes.length);
       nodes.splice(place, 0, node);

@@ -28,10 +28,11 @@ export function compileRoom(
     const bytes = sizes.rangeOf(canonicalName(image) ?? image)?.largest ?? 0;
     return bytes > 0 ? { index, bytes } : [];
   });
-  const all = known.reduce((sum, { bytes }) => sum + bytes, 0);
+  const most = known.reduce((sum, { bytes }) => sum + bytes, 0);
   return (node) => {
     const disk = diskOf(node);
-    if (disk.bytes === undefined || disk.imageBytes + all <= MOST_OF_DISK * disk.bytes) return undefined;
+    // Where all would have room it does not matter which are there.
+    if (disk.bytes === undefined || disk.imageBytes + most <= MOST_OF_DISK * disk.bytes) return undefined;
     let [count, coming] = [0, 0];
     for (const { index, bytes } of known) {
       if (isThere(node, index)) continue;

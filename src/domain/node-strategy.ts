@@ -61,7 +61,7 @@ function none(reason: string): NodeStrategy {
   return { strategy: undefined, reason };
 }
 
-function rejectKubelet(reported: string): string | undefined {
+const rejectKubelet = remembering((reported) => {
   const version = parseVersion(reported);
   if (version === undefined) {
     return `kubelet version "${reported}" is not one that can be read (${text(OLDEST_KUBELET)} or newer needed)`;
@@ -69,10 +69,10 @@ function rejectKubelet(reported: string): string | undefined {
   return isOlder(version, OLDEST_KUBELET)
     ? `kubelet ${reported} cannot mount image volumes (${text(OLDEST_KUBELET)} or newer needed)`
     : undefined;
-}
+});
 
 /** @param reported such as `containerd://2.4.2`: name and version as the runtime tells them over CRI */
-function rejectRuntime(reported: string): string | undefined {
+const rejectRuntime = remembering((reported) => {
   const [name = '', release = ''] = reported.split('://', 2);
   const runtime = RUNTIMES.get(name);
   if (runtime === undefined) {
@@ -85,6 +85,20 @@ function rejectRuntime(reported: string): string | undefined {
   return isOlder(version, runtime.oldest)
     ? `${runtime.label} ${release} cannot mount image volumes (${text(runtime.oldest)} or newer needed)`
     : undefined;
+});
+
+const MAX_REMEMBERED = 1_000;
+
+/** The same few versions come again from every node. */
+function remembering(reject: (reported: string) => string | undefined): typeof reject {
+  const answers = new Map<string, string | undefined>();
+  return (reported) => {
+    if (!answers.has(reported)) {
+      if (answers.size >= MAX_REMEMBERED) answers.clear();
+      answers.set(reported, reject(reported));
+    }
+    return answers.get(reported);
+  };
 }
 
 function parseVersion(reported: string): Version | undefined {

@@ -186,6 +186,7 @@ function closeBatches(input: ProgressInput, status: PrewarmTaskStatus, warm: War
     .filter(ended)
     .map((batch) => ({ batch, outcomes: input.outcomes.get(batch.jobName) ?? [] }));
   status.batches = open.filter((batch) => !ended(batch));
+  if (closed.length === 0) return closed;
   const eligible = new Set(input.eligible.map(nodeKey));
   const failed = unpackNodes(status.failedNodes);
   for (const { batch, outcomes } of closed) {
@@ -255,12 +256,13 @@ function nodeStates(
   for (const node of input.eligible) {
     const seat = seats.get(node.metadata.name ?? '');
     if (seat && !seat.ended) continue;
-    const arrived = seat?.key === nodeKey(node) ? seat.ended?.warm : undefined;
-    const missing = input.task.spec.images.flatMap((_, index) =>
-      warm.has(node, index) || arrived?.includes(index) ? [] : index,
-    );
-    const wanted = missing.filter((index) => !left.has(index));
     const key = nodeKey(node);
+    const arrived = seat?.key === key ? seat.ended?.warm : undefined;
+    const { missing, wanted } = missingOf(
+      input.task,
+      (index) => warm.has(node, index) || arrived?.includes(index),
+      left,
+    );
     count(states, {
       node,
       missing,
@@ -275,18 +277,33 @@ function nodeStates(
 
 type Node = {
   node: KubernetesNode;
-  missing: number[];
-  wanted: number[];
+  missing: number;
+  wanted: number;
   open: boolean;
   failed: boolean;
   spent: boolean;
 };
 
 function count(states: States, { node, missing, wanted, open, failed, spent }: Node): void {
-  if (missing.length === 0) states.warm += 1;
-  else if (wanted.length > 0 && !failed && !open) states.cold.push(node);
+  if (missing === 0) states.warm += 1;
+  else if (wanted > 0 && !failed && !open) states.cold.push(node);
   else states.failed += 1;
-  if (wanted.length > 0 && failed && !spent) states.retryable = true;
+  if (wanted > 0 && failed && !spent) states.retryable = true;
+}
+
+/** Counted, not listed: nodes come by the thousand. */
+function missingOf(
+  { spec: { images } }: PrewarmTask,
+  isThere: (index: number) => boolean | undefined,
+  left: ReadonlySet<number>,
+): { missing: number; wanted: number } {
+  let [missing, wanted] = [0, 0];
+  for (let index = 0; index < images.length; index += 1) {
+    if (isThere(index)) continue;
+    missing += 1;
+    if (!left.has(index)) wanted += 1;
+  }
+  return { missing, wanted };
 }
 
 /** A node's place in an open batch. `ended` is what became of it; without it, its warmer is running. */

@@ -39,7 +39,7 @@ export function warmNodes(spec: PrewarmTaskSpec, records: WarmedRecord[], presen
       const seen = presence(node, wanted.image);
       // With Always the tag may have moved; with secrets the kubelet asks again who may use it (from 1.35).
       const proves = wanted.pullPolicy !== 'Always' && !spec.imagePullSecrets?.length;
-      const entry = entries.get(nodeKey(node));
+      const entry = entries.size > 0 ? entries.get(nodeKey(node)) : undefined;
       if (!entry?.images.has(image)) return seen === 'present' && proves;
       const forget =
         seen === 'present'

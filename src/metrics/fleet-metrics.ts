@@ -25,7 +25,18 @@ const WORKLOAD_LABELS = ['workload_namespace', 'workload_kind', 'workload'];
  */
 export function createFleetMetrics(registers: Registry[]) {
   let source: FleetSource = () => ({ watches: [], fleet: undefined });
+  let told: ReturnType<FleetSource> | undefined;
   type Sample = { labels: Record<string, string>; value: number };
+
+  /** Once a scrape: prom-client collects from all gauges before it goes on with any. */
+  function ask(): ReturnType<FleetSource> {
+    if (!told)
+      queueMicrotask(() => {
+        told = undefined;
+      });
+    told ??= source();
+    return told;
+  }
 
   function gauge(name: string, help: string, labelNames: string[], samples: () => Sample[]): void {
     new Gauge({
@@ -42,7 +53,7 @@ export function createFleetMetrics(registers: Registry[]) {
     'Whether the objects of a resource have been listed once: 1 or 0; while a 0 stands IPS does nothing',
     ['resource'],
     () => {
-      const { watches } = source();
+      const { watches } = ask();
       return [...new Set(watches.map((each) => each.resource))].map((resource) => {
         const synced = watches.every((each) => each.resource !== resource || each.synced);
         return { labels: { resource }, value: synced ? 1 : 0 };
@@ -50,7 +61,7 @@ export function createFleetMetrics(registers: Registry[]) {
     },
   );
   gauge('ips_workloads', 'Workloads that opted in, by phase', ['phase'], () =>
-    Object.entries(source().fleet?.phases ?? {}).map(([phase, value]) => ({ labels: { phase }, value })),
+    Object.entries(ask().fleet?.phases ?? {}).map(([phase, value]) => ({ labels: { phase }, value })),
   );
   gauge(
     'ips_workload_cold_since_timestamp_seconds',
@@ -69,7 +80,7 @@ export function createFleetMetrics(registers: Registry[]) {
     'Nodes that an image of a workload did not reach, by reason, until the next try; the 200 largest',
     [...WORKLOAD_LABELS, 'image', 'reason'],
     () =>
-      (source().fleet?.failures ?? []).map((each) => ({
+      (ask().fleet?.failures ?? []).map((each) => ({
         labels: { ...workload(each), image: each.image, reason: each.reason },
         value: each.nodes,
       })),
@@ -79,13 +90,13 @@ export function createFleetMetrics(registers: Registry[]) {
     'By when a task that has something to do should have moved; seconds since 1970; the 200 earliest',
     ['task_namespace', 'task'],
     () =>
-      (source().fleet?.deadlines ?? []).map(({ namespace, task, atMs }) => ({
+      (ask().fleet?.deadlines ?? []).map(({ namespace, task, atMs }) => ({
         labels: { task_namespace: namespace, task },
         value: atMs / 1000,
       })),
   );
 
-  const cold = () => source().fleet?.cold ?? [];
+  const cold = () => ask().fleet?.cold ?? [];
   return {
     /** Who knows. */
     source(next: FleetSource): void {

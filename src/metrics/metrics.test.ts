@@ -63,6 +63,18 @@ describe('what is asked for at each scrape', () => {
     expect(later).toContain('ips_watch_synced{resource="pods"} 1');
   });
 
+  it('is computed once for all gauges', async () => {
+    const { registry, fleet } = createMetrics({ version: '1.2.3' });
+    let times = 0;
+    fleet.source(() => {
+      times += 1;
+      return { watches: [], fleet: undefined };
+    });
+    await registry.metrics();
+    await registry.metrics();
+    expect(times).toBe(2);
+  });
+
   it('is nothing, rather than 0, until it is known', async () => {
     const { registry } = createMetrics({ version: '1.2.3' });
     expect(await registry.metrics()).not.toMatch(/^ips_(workloads|watch_synced)\{/m);

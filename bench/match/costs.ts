@@ -1,0 +1,124 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { createImageIndex, type ImageIndex } from '../../src/domain/image-index.ts';
+import { createImageSizes, type ImageSizes } from '../../src/domain/image-sizes.ts';
+import type { KubernetesNode } from '../../src/domain/kubernetes.ts';
+import { createNodeIndex, type NodeIndex } from '../../src/domain/node-index.ts';
+import { compileNodeMatcher, type NodeRequirements } from '../../src/domain/node-matching.ts';
+import { trimNode } from '../../src/domain/node-view.ts';
+import type { PrewarmTask } from '../../src/domain/prewarm-task.ts';
+import { compileTaskChoice, taskNodes } from '../../src/domain/task-nodes.ts';
+import { taskProgress } from '../../src/domain/task-progress.ts';
+import { type BenchPod, makeNodes } from './input.ts';
+import { requirementsOf } from './ways.ts';
+
+/** What IPS itself pays for so many nodes: memory, and for how long each call keeps the event loop. */
+export type Costs = {
+  nodes: number;
+  /** Of the nodes with their labels and lists of images, as the informer holds them. */
+  nodesMB: number;
+  /** Of what is kept to find them by, after every workload was planned. */
+  indexesMB: number;
+  /** Noting one node that is new, or that is told anew when all workloads have asked. */
+  putMicros: Spread;
+  /** Which nodes fit a workload, of 500 one after another, on an index that was never asked before. */
+  fittingMillis: Spread;
+  /** A workload's plan: which nodes fit, are well, can pull and have room, which of its 5 images each has, what is left. */
+  planMillis: Spread;
+  /** Made by one plan, for the collector. */
+  planKB: number;
+};
+type Spread = { median: number; longest: number };
+
+type Known = { nodes: NodeIndex; sizes: ImageSizes; images: ImageIndex };
+
+const IMAGES = 5;
+const STRATEGIES = { strategy: 'auto', workerImageLegacy: '' } as const;
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+export function costsOf(count: number, pods: BenchPod[], seed: number): Costs {
+  const before = heldMB();
+  const nodes = trimmedNodes(count, seed);
+  const nodesMB = heldMB() - before;
+  const requirements = pods.map(requirementsOf);
+  const sizes = createImageSizes();
+  const known: Known = { nodes: createNodeIndex(), sizes, images: createImageIndex(sizes) };
+  const puts = nodes.map((node) => timed(() => replace(known, undefined, node)));
+  const fitting = requirements.map((each) => timed(() => known.nodes.fitting(each)));
+  const plans = requirements.map((each, place) => timed(() => plan(known, each, place)));
+  const indexesMB = heldMB() - before - nodesMB;
+  puts.push(...nodes.map((node) => timed(() => replace(known, node, { ...node }))));
+  return {
+    ...{ nodes: count, nodesMB, indexesMB },
+    putMicros: spreadOf(puts.map((millis) => millis * 1000)),
+    fittingMillis: spreadOf(fitting),
+    planMillis: spreadOf(plans),
+    planKB: madeBy(() => plan(known, {}, 0)) / 1024,
+  };
+}
+
+/** In a call of its own: the nodes as they were made are nobody's when it has returned. */
+function trimmedNodes(count: number, seed: number): KubernetesNode[] {
+  return makeNodes(count, seed).map(trimNode);
+}
+
+/** As the controller's informer of nodes does it. */
+function replace(known: Known, before: KubernetesNode | undefined, after: KubernetesNode): void {
+  known.sizes.replace(before, after);
+  known.images.replace(before, after);
+  known.nodes.put(after);
+}
+
+/** What the controller does to know where a task stands. */
+function plan({ nodes, sizes, images }: Known, requirements: NodeRequirements, place: number): unknown {
+  const spec = { images: imagesOf(place), nodeRequirements: requirements };
+  const task: PrewarmTask = { metadata: { name: 'task', uid: 'uid' }, spec };
+  const { presence } = images;
+  const found = taskNodes({
+    ...{
+      task,
+      nodes: nodes.all(),
+      fits: compileNodeMatcher(requirements),
+      fitting: nodes.fitting(requirements),
+    },
+    ...{ choice: () => compileTaskChoice(spec, undefined), sizes, presence, strategies: STRATEGIES },
+  });
+  return taskProgress({ task, ...found, known: nodes.keys(), presence, outcomes: new Map(), nowMs: 0 });
+}
+
+/** Some of them are on many nodes, see input.ts, and some on none. */
+function imagesOf(place: number): PrewarmTask['spec']['images'] {
+  return Array.from({ length: IMAGES }, (_, number) => {
+    const app = (place * IMAGES + number) % 250;
+    return {
+      image: `registry.example.com/team-${app % 20}/app-${app}:v1.${app}`,
+      pullPolicy: 'IfNotPresent' as const,
+    };
+  });
+}
+
+function timed(call: () => unknown): number {
+  const begun = performance.now();
+  call();
+  return performance.now() - begun;
+}
+
+function heldMB(): number {
+  collectGarbage();
+  const { heapUsed, external } = process.memoryUsage();
+  return (heapUsed + external) / 2 ** 20;
+}
+
+function madeBy(call: () => unknown): number {
+  collectGarbage();
+  const before = process.memoryUsage().heapUsed;
+  call();
+  return process.memoryUsage().heapUsed - before;
+}
+
+function spreadOf(values: number[]): Spread {
+  const sorted = values.toSorted((a, b) => a - b);
+  return { median: sorted[sorted.length >> 1] ?? Number.NaN, longest: sorted.at(-1) ?? Number.NaN };
+}
