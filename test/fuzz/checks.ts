@@ -214,7 +214,8 @@ async function checkPinning(request: Case, response: Response, ask: Subject['ask
 function checkPlan(request: Fields): void {
   const object = fields(request['object']);
   const { group, version, kind } = fields(request['kind']) ?? {};
-  const type = typeOf(TYPES, group ? `${group}/${version}` : version, kind);
+  const apiVersion = text(group) ? `${text(group)}/${text(version)}` : version;
+  const type = typeOf(TYPES, apiVersion, kind);
   if (!type || !object || !fields(object['metadata'])) return;
   const workload = workloadOf(TYPES, type, object as never);
   const plan = planOf(workload);
