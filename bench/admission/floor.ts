@@ -23,7 +23,14 @@ const server = createSecureServer(
     const parts: Buffer[] = [];
     request.on('data', (part: Buffer) => parts.push(part));
     request.on('end', () => {
-      const { uid } = JSON.parse(Buffer.concat(parts).toString()).request;
+      let uid: string;
+      try {
+        uid = JSON.parse(Buffer.concat(parts).toString()).request.uid;
+      } catch {
+        // Where the load ends, some leave in the middle of their request.
+        response.writeHead(400).end();
+        return;
+      }
       const answer = { uid, allowed: true, patchType: 'JSONPatch', patch };
       response.setHeader('content-type', 'application/json');
       response.end(

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { openSync } from 'node:fs';
+import { openSync, readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -66,6 +66,11 @@ export async function startServer(name: ServerName, folder: string, core: string
   const output = openSync(log, 'w');
   const child = spawn('taskset', ['-c', core, ...commands[name]], { env, stdio: ['ignore', output, output] });
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  // By itself none of them ends; what it said last is worth more than what goes wrong without it.
+  child.once('exit', (code, signal) => {
+    if (signal !== 'SIGKILL')
+      console.error(`${name} ended (${signal ?? code}): ${readFileSync(log, 'utf8').slice(-2000)}`);
+  });
   await waitFor(`${name} to listen (its log is ${log})`, () => connects(port));
   // taskset becomes what it starts.
   const { pid } = child;
