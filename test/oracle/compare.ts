@@ -12,12 +12,12 @@ const DEPLOYMENT = typeOf(TYPES, 'apps/v1', 'Deployment');
 /** Which predicate each of our reasons speaks of, and what of it the oracle has to name too. */
 const REASONS: [predicate: string, pattern: RegExp][] = [
   ['RuntimeClass', /^RuntimeClass kata (not found|conflict)s?/],
-  ['NodeName', /^pod is bound to node (.*)$/],
-  ['PodOS', /^node runs (.*), pod needs /],
+  ['NodeName', /^pod is bound to node (.*)$/s],
+  ['PodOS', /^node runs (.*), pod needs /s],
   ['NodeSelector', /^(?:RuntimeClass kata: )?node selector (.*) does not match$/s],
   ['NodeAffinity', /^(?:none of \d+ )?node affinity /],
   ['NodeUnschedulable', /^node is cordoned$/],
-  ['TaintToleration', /^taint (.*) is not tolerated$/],
+  ['TaintToleration', /^taint (.*) is not tolerated$/s],
 ];
 
 /** In what IPS and the oracle differ about a node: whether it fits, or why not. Undefined where they agree. */
