@@ -138,7 +138,7 @@ export function list(item: Json, maxLength = 4): Json {
     return Array<string>(Math.min(count, Math.ceil(MAX_TEXT / text.length))).fill(text);
   });
   return fc
-    .oneof({ weight: 100, arbitrary: some }, { weight: 1, arbitrary: often })
+    .oneof({ weight: 1000, arbitrary: some }, { weight: 1, arbitrary: often })
     .map((items) => `[${items.join()}]`);
 }
 
