@@ -36,11 +36,11 @@ export function warmNodes(spec: PrewarmTaskSpec, records: WarmedRecord[], presen
     has(node, image) {
       const wanted = spec.images[image];
       if (!wanted) return false;
-      const seen = presence(node, wanted.image);
       // With Always the tag may have moved; with secrets the kubelet asks again who may use it (from 1.35).
       const proves = wanted.pullPolicy !== 'Always' && !spec.imagePullSecrets?.length;
       const entry = entries.size > 0 ? entries.get(nodeKey(node)) : undefined;
-      if (!entry?.images.has(image)) return seen === 'present' && proves;
+      if (!entry?.images.has(image)) return proves && presence(node, wanted.image) === 'present';
+      const seen = presence(node, wanted.image);
       const forget =
         seen === 'present'
           ? proves
