@@ -155,11 +155,7 @@ async function keep(results: Result[]): Promise<void> {
   };
   await mkdir(RESULTS, { recursive: true });
   const file = join(RESULTS, `admission-${date.slice(0, 19).replace(/[T:]/g, '-')}.json`);
-  // One result a line.
-  const text = JSON.stringify(data, undefined, 2).replace(/\{\n {6}"server"[^}]*\}/g, (each) =>
-    each.replace(/\n\s+/g, ' '),
-  );
-  await writeFile(file, `${text}\n`);
+  await writeFile(file, `${JSON.stringify(data, undefined, 2)}\n`);
   say(`kept as ${relative(process.cwd(), file)}`);
 }
 
