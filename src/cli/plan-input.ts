@@ -100,7 +100,6 @@ function assumed(node: KubernetesNode): KubernetesNode {
   if (kubeletVersion && containerRuntimeVersion) return node;
   const nodeInfo = {
     ...rest,
-    operatingSystem: rest.operatingSystem || (node.metadata.labels?.['kubernetes.io/os'] ?? ''),
     kubeletVersion: kubeletVersion || NEW_ENOUGH.kubeletVersion,
     containerRuntimeVersion: containerRuntimeVersion || NEW_ENOUGH.containerRuntimeVersion,
   };

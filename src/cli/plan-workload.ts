@@ -3,7 +3,7 @@ import { taskName } from '../domain/fingerprint.ts';
 import { firstRound } from '../domain/first-round.ts';
 import type { ImageSizes } from '../domain/image-sizes.ts';
 import type { KubernetesNode, KubernetesObject, RuntimeClass } from '../domain/kubernetes.ts';
-import { type PullStrategy, strategyOf } from '../domain/node-strategy.ts';
+import { type PullStrategy, pullStrategy, strategyOf } from '../domain/node-strategy.ts';
 import { type Eligibility, presenceBy } from '../domain/node-view.ts';
 import type { PrewarmTask, TaskImage } from '../domain/prewarm-task.ts';
 import { compileRuntimeMatcher } from '../domain/runtime-class.ts';
@@ -152,11 +152,15 @@ function whyNot(workload: Workload, plan: PrewarmPlan, settings: PlanSettings): 
 
 function needsLegacy(eligible: KubernetesNode[], settings: PlanSettings): string[] {
   if (!settings.legacyAssumed) return [];
-  const legacy = eligible.filter((node) => strategyOf(node, settings) === 'injected-noop').map(nameOf);
-  if (legacy.length === 0) return [];
+  const nodes = eligible.filter((node) => strategyOf(node, settings) === 'injected-noop');
+  const [first] = nodes;
+  if (!first) return [];
+  const legacy = nodes.map(nameOf);
   const names = `${legacy.slice(0, MAX_NAMED).join(', ')}${legacy.length > MAX_NAMED ? ', …' : ''}`;
-  const nodes = legacy.length === 1 ? 'node is' : 'nodes are';
+  const are = legacy.length === 1 ? 'node is' : 'nodes are';
+  const because = pullStrategy(first, { ...settings, strategy: 'image-volume' });
+  const why = because.strategy ? '' : `; ${nameOf(first)}: ${because.reason}`;
   return [
-    `${legacy.length} ${nodes} warmed by the no-op (${names}), which needs WORKER_IMAGE_LEGACY; that it is set is assumed here`,
+    `${legacy.length} ${are} warmed by the no-op (${names}), which needs WORKER_IMAGE_LEGACY; that it is set is assumed here${why}`,
   ];
 }
