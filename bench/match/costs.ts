@@ -81,7 +81,7 @@ function plan({ nodes, sizes, images }: Known, requirements: NodeRequirements, p
       task,
       nodes: nodes.all(),
       fits: compileNodeMatcher(requirements),
-      fitting: nodes.fitting(requirements),
+      known: { fitting: nodes.fitting(requirements), unwell: nodes.unwell() },
     },
     ...{ choice: () => compileTaskChoice(spec, undefined), sizes, presence, strategies: STRATEGIES },
   });
