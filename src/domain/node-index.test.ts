@@ -182,7 +182,11 @@ describe('createNodeIndex', () => {
       ...{ metadata: { name }, spec },
       status: { conditions: [{ type: 'Ready', status: ready }] },
     });
-    const index = createNodeIndex([named('n3', { unschedulable: true }), named('n2'), named('n1', {}, 'False')]);
+    const index = createNodeIndex([
+      named('n3', { unschedulable: true }),
+      named('n2'),
+      named('n1', {}, 'False'),
+    ]);
     const unwell = () => index.unwell().map(({ metadata }) => metadata.name);
     expect(unwell()).toEqual(['n1', 'n3']);
     index.put(named('n1'));

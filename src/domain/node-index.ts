@@ -10,7 +10,14 @@ import {
   removeNode,
 } from './node-column.ts';
 import { compileNodeMatcher, type NodeRequirements } from './node-matching.ts';
-import { type Facet, type NodeRequirement, requirementsOf, requirementsOfTerm, TAINTS, WELL } from './node-requirement.ts';
+import {
+  type Facet,
+  type NodeRequirement,
+  requirementsOf,
+  requirementsOfTerm,
+  TAINTS,
+  WELL,
+} from './node-requirement.ts';
 import { nodeKey } from './node-set.ts';
 
 /**
