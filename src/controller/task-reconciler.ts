@@ -7,6 +7,7 @@ import type { NodeChoice } from '../domain/node-choice.ts';
 import type { NodeIndex } from '../domain/node-index.ts';
 import type { NodeMatcher } from '../domain/node-matching.ts';
 import { type StrategyOptions, strategyOf } from '../domain/node-strategy.ts';
+import type { KnownNodes } from '../domain/node-view.ts';
 import {
   DEFAULTS,
   type OpenBatch,
@@ -37,7 +38,7 @@ import type { Again } from './work-queue.ts';
 export type TaskReconcilerOptions = {
   client: KubeClient;
   tasks: Informer<PrewarmTask>;
-  nodes: Pick<NodeIndex, 'all' | 'fitting' | 'keys'>;
+  nodes: Pick<NodeIndex, 'all' | 'fitting' | 'unwell' | 'keys'>;
   /** Of the images on those nodes. */
   sizes: ImageSizes;
   presence: PresenceOf;
@@ -84,7 +85,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const nowMs = options.now().getTime();
     const { outcomes, looking } = await options.batchWatch.outcomes(task, nowMs);
     const nodes = taskNodes({
-      ...{ task, nodes: options.nodes.all(), fits: matcherOf(task), fitting: fittingOf(task) },
+      ...{ task, nodes: options.nodes.all(), fits: matcherOf(task), known: knownOf(task) },
       ...{ choice: () => choiceOf(task), sizes: options.sizes, presence, strategies: options.warmer },
     });
     const progress = taskProgress({
@@ -125,10 +126,10 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     return fits;
   }
 
-  function fittingOf({
-    spec: { nodeRequirements = {}, runtimeClassName: name },
-  }: PrewarmTask): KubernetesNode[] {
-    return fittingNodes(options.nodes, nodeRequirements, name, options.runtimeClasses.get(name ?? ''));
+  function knownOf({ spec: { nodeRequirements = {}, runtimeClassName: name } }: PrewarmTask): KnownNodes {
+    const runtimeClass = options.runtimeClasses.get(name ?? '');
+    const fitting = fittingNodes(options.nodes, nodeRequirements, name, runtimeClass);
+    return { fitting, unwell: options.nodes.unwell() };
   }
 
   function choiceOf(task: PrewarmTask): NodeChoice {

@@ -145,7 +145,7 @@ describe('createNodeIndex', () => {
         const { skipped: all, ...wanted } = eligibleNodes(index.all(), question);
         const { skipped, ...found } = eligibleNodes(index.all(), {
           ...question,
-          fitting: index.fitting(asked),
+          known: { fitting: index.fitting(asked), unwell: index.unwell() },
         });
         expect(found).toEqual(wanted);
         expect([...all]).toEqual(expect.arrayContaining([...skipped]));
@@ -175,6 +175,26 @@ describe('createNodeIndex', () => {
       ),
       { numRuns: 300 },
     );
+  });
+
+  it('knows who is not well, by name, as nodes come, change and go', () => {
+    const named = (name: string, spec: KubernetesNode['spec'] = {}, ready = 'True'): KubernetesNode => ({
+      ...{ metadata: { name }, spec },
+      status: { conditions: [{ type: 'Ready', status: ready }] },
+    });
+    const index = createNodeIndex([
+      named('n3', { unschedulable: true }),
+      named('n2'),
+      named('n1', {}, 'False'),
+    ]);
+    const unwell = () => index.unwell().map(({ metadata }) => metadata.name);
+    expect(unwell()).toEqual(['n1', 'n3']);
+    index.put(named('n1'));
+    index.put(named('n2', {}, 'Unknown'));
+    expect(unwell()).toEqual(['n2', 'n3']);
+    index.remove('n3');
+    index.put({ ...named('n0'), metadata: { name: 'n0', deletionTimestamp: '2026-01-01T00:00:00Z' } });
+    expect(unwell()).toEqual(['n0', 'n2']);
   });
 
   it('grows, and forgets the values of nodes that went', () => {

@@ -10,7 +10,14 @@ import {
   removeNode,
 } from './node-column.ts';
 import { compileNodeMatcher, type NodeRequirements } from './node-matching.ts';
-import { type Facet, type NodeRequirement, requirementsOf, requirementsOfTerm } from './node-requirement.ts';
+import {
+  type Facet,
+  type NodeRequirement,
+  requirementsOf,
+  requirementsOfTerm,
+  TAINTS,
+  WELL,
+} from './node-requirement.ts';
 import { nodeKey } from './node-set.ts';
 
 /**
@@ -26,6 +33,8 @@ export type NodeIndex = {
   all(): readonly KubernetesNode[];
   /** By name, those that meet all of these requirements: where `compileNodeMatcher` has no reason against them. */
   fitting(...requirements: NodeRequirements[]): KubernetesNode[];
+  /** By name, those that are not well. */
+  unwell(): KubernetesNode[];
   /** The keys of all of them, see node-set.ts. */
   keys(): ReadonlySet<string>;
 };
@@ -37,6 +46,8 @@ export function createNodeIndex(given: Iterable<KubernetesNode> = []): NodeIndex
   /** By name; a node's place here is its place in columns and sets. */
   const nodes: KubernetesNode[] = [];
   const columns = new Map<string, NodeColumn>();
+  // Asked about for every workload: the first of them must not read all nodes at once.
+  for (const facet of [TAINTS, WELL]) columns.set(facet.id, newColumn(facet, nodes));
   let keys: Set<string> | undefined;
 
   function placeOf(name: string): number {
@@ -124,6 +135,11 @@ export function createNodeIndex(given: Iterable<KubernetesNode> = []): NodeIndex
       const found = allNodes(nodes.length);
       for (const each of requirements) keep(found, fittingOf(each));
       return select(nodes, found);
+    },
+    unwell() {
+      const { ofNode, numbers } = columnOf(WELL);
+      const well = numbers.get(undefined);
+      return nodes.filter((_, place) => ofNode[place] !== well);
     },
     keys() {
       keys ??= new Set(nodes.map(nodeKey));

@@ -95,6 +95,11 @@ export function nodeReadiness(node: KubernetesNode): string | undefined {
   return underPressure ? 'node is under disk pressure' : undefined;
 }
 
+/** Whether nothing is wrong with the node that may pass: it is ready, and takes new pods. */
+export function isWell(node: KubernetesNode): boolean {
+  return !node.spec?.unschedulable && nodeReadiness(node) === undefined;
+}
+
 function firstReason(matchers: NodeMatcher[], node: KubernetesNode): string | undefined {
   for (const matcher of matchers) {
     const reason = matcher(node);

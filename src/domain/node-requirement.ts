@@ -1,5 +1,5 @@
 import type { KubernetesNode, NodeSelectorRequirement, NodeSelectorTerm } from './kubernetes.ts';
-import { labelOf, type NodeRequirements, OS_LABEL } from './node-matching.ts';
+import { isWell, labelOf, type NodeRequirements, OS_LABEL } from './node-matching.ts';
 
 /** Requirements on nodes taken apart, so that each can be put to all nodes that do not differ in what it reads. */
 
@@ -26,7 +26,7 @@ const NAME: Facet = {
 };
 
 /** What the plugins TaintToleration and NodeUnschedulable read. */
-const TAINTS: Facet = {
+export const TAINTS: Facet = {
   id: 'taints',
   read({ spec: { unschedulable, taints } = {} }) {
     return unschedulable || taints?.length ? JSON.stringify({ unschedulable, taints }) : undefined;
@@ -44,6 +44,13 @@ const OS: Facet = {
     const { label: told, nodeInfo } = JSON.parse(value ?? '{}');
     return { metadata: { labels: told === undefined ? {} : { [OS_LABEL]: told } }, status: { nodeInfo } };
   },
+};
+
+/** Of no requirement: who is not well is asked about each workload. */
+export const WELL: Facet = {
+  id: 'well',
+  read: (node) => (isWell(node) ? undefined : 'unwell'),
+  sample: (value) => ({ metadata: {}, spec: { unschedulable: value !== undefined } }),
 };
 
 function label(key: string): Facet {

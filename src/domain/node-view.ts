@@ -58,12 +58,19 @@ export function presenceBy(sizes: ImageSizes): PresenceOf {
 export type NodeQuestion = {
   /** What the workload asks of a node. */
   fits: NodeMatcher;
-  /** Those that fit, in the order of the nodes, where an index knows them: then the others are not asked one by one. */
-  fitting?: readonly KubernetesNode[];
+  /** By name, where an index knows them: then the other nodes are not asked one by one. */
+  known?: KnownNodes;
   strategies: StrategyOptions;
   /** Why a node has no room for what would come. */
   room?: NodeMatcher;
   limit?: NodeLimit;
+};
+
+export type KnownNodes = {
+  /** Those that fit. */
+  fitting: readonly KubernetesNode[];
+  /** Those that are not well (`isWell`): one may fit all the same, see `passingProblem`. */
+  unwell: readonly KubernetesNode[];
 };
 
 export type NodeLimit = {
@@ -76,7 +83,7 @@ export type NodeLimit = {
 export type Eligibility = {
   /** The nodes to warm: by name, under a limit the best first. */
   eligible: KubernetesNode[];
-  /** Why each of the others is left out, by name; where `fitting` was given, not of those that do not fit. */
+  /** Why each of the others is left out, by name; where an index was given, not of those that do not fit. */
   skipped: Map<string, string>;
   /** Of those, the nodes that the workload may use all the same: its users are told of them. */
   leftOut: Map<string, string>;
@@ -89,11 +96,11 @@ const CONDITION_TAINT = 'node.kubernetes.io/';
 
 /** The nodes to warm, and why the others are not. */
 export function eligibleNodes(nodes: readonly KubernetesNode[], question: NodeQuestion): Eligibility {
-  const { fit, skipped, leftOut } = sift(nodes, question);
-  const { fitting, ...asked } = question;
+  const { known, ...asked } = question;
+  const { fit, skipped, leftOut } = known ? siftKnown(known, asked) : sift(nodes, asked);
   // Where nothing is left, each node is asked why.
-  if (fitting && fit.length === 0) return eligibleNodes(nodes, asked);
-  fit.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+  if (known && fit.length === 0) return eligibleNodes(nodes, asked);
+  if (!known) fit.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
   const nothingEligible = fit.length === 0 ? `no node is eligible${whyNot(skipped)}` : undefined;
   const { limit } = question;
   if (!limit || nothingEligible) return { eligible: fit, skipped, leftOut, nothingEligible };
@@ -106,38 +113,47 @@ export function eligibleNodes(nodes: readonly KubernetesNode[], question: NodeQu
   return { eligible, skipped, leftOut: missed, nothingEligible };
 }
 
-function sift(nodes: readonly KubernetesNode[], question: NodeQuestion) {
-  const skipped = new Map<string, string>();
-  const leftOut = new Map<string, string>();
-  const fit: KubernetesNode[] = [];
-  const { fitting } = question;
-  const fitsAlready: NodeQuestion = { ...question, fits: () => undefined };
-  let next = 0;
-  for (const node of nodes) {
-    const fits = fitting?.[next] === node;
-    if (fits) next += 1;
-    else if (fitting && isWell(node)) continue;
-    const refusal = refusalOf(node, fits ? fitsAlready : question);
-    if (!refusal) fit.push(node);
-    else skipped.set(nameOf(node), refusal.reason);
-    if (refusal?.usable) leftOut.set(nameOf(node), refusal.reason);
-  }
-  return { fit, skipped, leftOut };
+type Sifted = Pick<Eligibility, 'skipped' | 'leftOut'> & { fit: KubernetesNode[] };
+
+function sift(nodes: Iterable<KubernetesNode>, question: NodeQuestion): Sifted {
+  const sifted: Sifted = { fit: [], skipped: new Map(), leftOut: new Map() };
+  for (const node of nodes) note(sifted, node, refusalOf(node, question));
+  return sifted;
 }
 
-/** One that is not may fit all the same, see `passingProblem`. */
-function isWell(node: KubernetesNode): boolean {
-  return !node.spec?.unschedulable && !nodeReadiness(node);
+/** Thousands of nodes that are well are asked for as little as can be: each look at one fetches it from far memory. */
+function siftKnown({ fitting, unwell }: KnownNodes, question: NodeQuestion): Sifted {
+  const others = new Set(unwell);
+  const fitsAlready: NodeQuestion = { ...question, fits: () => undefined };
+  const sifted: Sifted = { fit: [], skipped: new Map(), leftOut: new Map() };
+  for (const node of fitting) {
+    const isUnwell = others.size > 0 && others.delete(node);
+    note(sifted, node, isUnwell ? refusalOf(node, fitsAlready) : unableOf(node, question));
+  }
+  for (const node of others) note(sifted, node, refusalOf(node, question));
+  return sifted;
+}
+
+function note({ fit, skipped, leftOut }: Sifted, node: KubernetesNode, refusal: Refusal | undefined): void {
+  if (!refusal) fit.push(node);
+  else skipped.set(nameOf(node), refusal.reason);
+  if (refusal?.usable) leftOut.set(nameOf(node), refusal.reason);
 }
 
 /** `usable`: the workload may use the node, so that its users want to know. */
 type Refusal = { reason: string; usable: boolean };
 
-function refusalOf(node: KubernetesNode, { fits, strategies, room }: NodeQuestion): Refusal | undefined {
+function refusalOf(node: KubernetesNode, question: NodeQuestion): Refusal | undefined {
+  const { fits } = question;
   const passing = passingProblem(node, fits);
   if (passing) return { reason: passing, usable: true };
   const misfit = fits(node) ?? nodeReadiness(node);
   if (misfit) return { reason: misfit, usable: false };
+  return unableOf(node, question);
+}
+
+/** Of a node that fits and is well. */
+function unableOf(node: KubernetesNode, { strategies, room }: NodeQuestion): Refusal | undefined {
   const reason = strategyProblem(node, strategies) ?? room?.(node);
   return reason ? { reason, usable: true } : undefined;
 }

@@ -5,7 +5,7 @@ import type { NodeMatcher } from './node-matching.ts';
 import { compileRoom, freeBytes } from './node-room.ts';
 import { keyAt, nodeKey } from './node-set.ts';
 import type { StrategyOptions } from './node-strategy.ts';
-import { type Eligibility, eligibleNodes, presenceBy } from './node-view.ts';
+import { type Eligibility, eligibleNodes, type KnownNodes, presenceBy } from './node-view.ts';
 import type { PrewarmTask, PrewarmTaskSpec } from './prewarm-task.ts';
 import { compileRuntimeMatcher } from './runtime-class.ts';
 import type { PresenceOf } from './task-progress.ts';
@@ -16,8 +16,8 @@ export type TaskNodesInput = {
   nodes: readonly KubernetesNode[];
   /** `compileRuntimeMatcher` of the task. */
   fits: NodeMatcher;
-  /** Those that fit, where an index knows them. */
-  fitting?: readonly KubernetesNode[];
+  /** Where an index knows them. */
+  known?: KnownNodes;
   /** `compileTaskChoice` of the task, asked for only where it has a limit. */
   choice: () => NodeChoice;
   sizes: ImageSizes;

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type ServerResponse } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { KubeConfig } from '@kubernetes/client-node';
 import { expect, it, onTestFinished } from 'vitest';
@@ -17,7 +17,12 @@ async function serve(watches: ((response: ServerResponse) => void)[], listStatus
     response.writeHead(listStatus, { 'content-type': 'application/json' });
     if (searchParams.has('watch')) watches.shift()?.(response);
     else response.end(JSON.stringify({ metadata: { resourceVersion: '7' }, items: [node('listed', '7')] }));
-  }).listen(0, '127.0.0.1');
+  });
+  return { asked, ...(await listening(server)) };
+}
+
+async function listening(server: Server) {
+  server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   onTestFinished(() => {
     server.closeAllConnections();
@@ -29,7 +34,7 @@ async function serve(watches: ((response: ServerResponse) => void)[], listStatus
     { name: 'c', server: `http://127.0.0.1:${port}`, skipTLSVerify: true },
     { name: 'u', token: 'none' },
   );
-  return { asked, client: createKubeClient(config, { userAgent: 'test' }) };
+  return { client: createKubeClient(config, { userAgent: 'test' }) };
 }
 
 const node = (name: string, resourceVersion: string) => ({
@@ -66,6 +71,29 @@ it.each([
   expect(asked).toEqual(['list', 'watch 7', 'list', 'watch 7']);
   expect(informer.values().map(({ metadata }) => metadata.name)).toEqual(['listed', 'told']);
   expect(errors).toEqual([]);
+});
+
+it('lists page by page, of the size asked for', async () => {
+  const limits: string[] = [];
+  const server = createServer((request, response) => {
+    const { searchParams } = new URL(request.url ?? '', 'http://server');
+    response.writeHead(200, { 'content-type': 'application/json' });
+    if (searchParams.has('watch')) return;
+    limits.push(`${searchParams.get('limit')} from ${searchParams.get('continue')}`);
+    const page = limits.length;
+    const metadata = { resourceVersion: '7', ...(page < 3 ? { continue: `page-${page + 1}` } : {}) };
+    response.end(JSON.stringify({ metadata, items: [node(`n${page}`, '7')] }));
+  });
+  const { client } = await listening(server);
+  const informer = createInformer({
+    ...{ client, resource: RESOURCES.nodes, pageSize: 1, onChange: () => {} },
+    trim: (object: KubernetesObject) => object,
+    onError: () => {},
+  });
+  onTestFinished(() => informer.stop());
+  await informer.start();
+  expect(limits).toEqual(['1 from null', '1 from page-2', '1 from page-3']);
+  expect(informer.values().map(({ metadata }) => metadata.name)).toEqual(['n1', 'n2', 'n3']);
 });
 
 it.each([

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { KubernetesObject } from '../domain/kubernetes.ts';
 import type { KubeClient, WatchEvent } from './client.ts';
 import { isForbidden, isGone, isNotFound, KubeError } from './errors.ts';
@@ -28,6 +28,8 @@ export type InformerOptions<T extends Named> = {
   resource: Resource;
   labelSelector?: string;
   fieldSelector?: string;
+  /** How many objects to list at once: fewer of those that are large, whose page would hold up everything else. */
+  pageSize?: number;
   /** Keeps only the fields in use: what it returns is what is held in memory. */
   trim: (object: KubernetesObject) => T;
   /** Called with the old and the new state; it must only note keys, since what it throws would end the watch. */
@@ -77,7 +79,7 @@ function missingOf(error: unknown): Availability | undefined {
  */
 export function createInformer<T extends Named>(options: InformerOptions<T>): Informer<T> {
   const { client, resource, onChange, onError } = options;
-  const { labelSelector, fieldSelector } = options;
+  const { labelSelector, fieldSelector, pageSize = PAGE } = options;
   const selector = { labelSelector, fieldSelector };
   const stopped = new AbortController();
   const objects = new Map<string, T>();
@@ -102,7 +104,8 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
     let next: string | undefined;
     let version = '';
     do {
-      const page = await client.list(resource, undefined, { ...selector, limit: PAGE, continue: next });
+      const page = await client.list(resource, undefined, { ...selector, limit: pageSize, continue: next });
+      await nextTurn(); // the page was just parsed
       for (const item of page.items) seen.add(takeListed(options.trim(item)));
       next = page.continue;
       version = page.resourceVersion;
