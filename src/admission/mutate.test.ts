@@ -195,6 +195,18 @@ describe('mutateWorkload', () => {
     expect(mutateWorkload('Pod', object).result).toBe(result);
   });
 
+  it('takes nothing away from what a controller made: it would write the same again', () => {
+    const owner = { apiVersion: 'shop.example/v1', kind: 'Fleet', name: 'f', uid: 'u', controller: true };
+    const object = (apiVersion: string) =>
+      deployment({
+        labels: { 'ips/prewarm': 'true' },
+        annotations: { 'ips/status': 'Warm 1/1 nodes' },
+        ownerReferences: [{ ...owner, apiVersion }],
+      });
+    expect(mutateWorkload('ReplicaSet', object('shop.example/v1')).result).toBe('unchanged');
+    expect(mutateWorkload('ReplicaSet', object('other.example/v1')).result).toBe('unlabelled');
+  });
+
   it.each<[string, string]>([
     ['apps/v1', 'Deployment'],
     ['apps/v1', 'StatefulSet'],

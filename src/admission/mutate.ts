@@ -33,6 +33,8 @@ export function mutateWorkload(
   const present = ownMetadata(object.metadata);
   if (!present) return { ...UNCHANGED, warnings: ['the labels or annotations are no object; not prewarmed'] };
   const workload = readWorkload(types, type, object);
+  // What it carries came from its controller, who would write it again.
+  if (workload.controlled) return UNCHANGED;
   if (wantsPrewarm(workload)) return optIn(workload, present);
   const patch = optOut(present);
   const { warnings } = parseSettings(workload.metadata.annotations, workload.template.annotations);

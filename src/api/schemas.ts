@@ -93,7 +93,10 @@ const NodePreferences = Type.Object(
           },
           closed,
         ),
-        { description: 'Without them, zones are spread over as the scheduler does by default.' },
+        {
+          maxItems: 10,
+          description: 'Without them, zones are spread over as the scheduler does by default.',
+        },
       ),
     ),
   },

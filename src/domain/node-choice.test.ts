@@ -10,7 +10,7 @@ type Given = {
   prefersNot?: number;
   taints?: Taint[];
   cpu?: string;
-  held?: boolean;
+  held?: number;
   free?: number;
 };
 
@@ -43,7 +43,7 @@ function choose(given: Record<string, Given>, asked: Asked = {}): string[] {
   const chosen = compileNodeChoice({ preferences, tolerations, fitsAffinity })(
     {
       ...{ candidates, all: [...candidates, ...others] },
-      held: (each) => of.get(each)?.held ?? false,
+      held: (each) => of.get(each)?.held ?? 0,
       freeBytes: (each) => of.get(each)?.free ?? 0,
     },
     asked.count ?? candidates.length,
@@ -136,12 +136,12 @@ describe('the order of nodes under a limit', () => {
     },
     {
       what: 'keeps what is warm where others are no better',
-      given: { a: {}, b: { held: true }, c: { free: 9 } },
+      given: { a: {}, b: { held: 1 }, c: { free: 9 } },
       order: ['b', 'c', 'a'],
     },
     {
       what: 'gives up what is warm for a better node',
-      given: { a: { labels: { disk: 'ssd' } }, b: { held: true } },
+      given: { a: { labels: { disk: 'ssd' } }, b: { held: 1 } },
       asked: { preferences: { nodeAffinity: [wish('disk', 'ssd', 1)] } },
       order: ['a', 'b'],
     },
@@ -282,7 +282,7 @@ describe('for any nodes and preferences, the choice', () => {
     arch: fc.constantFrom('new', 'old'),
     prefersNot: fc.nat(3),
     cpu: fc.constantFrom('1', '2', '4', '8'),
-    held: fc.boolean(),
+    held: fc.nat(2),
     free: fc.nat(3),
   });
   const cluster = fc.array(labelled, { minLength: 1, maxLength: 20 }).map((all) =>

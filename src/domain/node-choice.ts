@@ -29,8 +29,8 @@ export type Candidates = {
   candidates: KubernetesNode[];
   /** All nodes there are: a zone without a candidate is a zone all the same. */
   all: readonly KubernetesNode[];
-  /** Whether the node has the images already, or is getting them. */
-  held: (node: KubernetesNode) => boolean;
+  /** How many of the images the node has already, or is getting. */
+  held: (node: KubernetesNode) => number;
   /** What is free of the node's disk, as far as is known, in bytes. */
   freeBytes: (node: KubernetesNode) => number;
 };
@@ -62,7 +62,7 @@ type Entry = {
   place: Place;
   name: string;
   score: number;
-  held: boolean;
+  held: number;
   freeBytes: number;
 };
 /** The entries of one place, the best first; those before `next` are taken. */
@@ -150,9 +150,12 @@ function compareEntries(a: Entry, b: Entry): number {
   return b.score - a.score || compareTied(a, b);
 }
 
-/** To the scheduler they are the same. A node that is warm is not given up for another that is no better. */
+/**
+ * To the scheduler they are the same. A node that is warm is not given up for another that is no better; nor one that
+ * has some of the images, lest an image that cannot be pulled brings the others to one node after another.
+ */
 function compareTied(a: Entry, b: Entry): number {
-  return Number(b.held) - Number(a.held) || b.freeBytes - a.freeBytes || (a.name < b.name ? -1 : 1);
+  return b.held - a.held || b.freeBytes - a.freeBytes || (a.name < b.name ? -1 : 1);
 }
 
 /** The weights of the terms that match, summed (plugin NodeAffinity). A malformed term matches nothing. */

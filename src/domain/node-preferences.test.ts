@@ -91,6 +91,16 @@ describe('preferencesOf', () => {
     expect(spreadOf(more)).toHaveLength(counts ? 1 : 0);
   });
 
+  it('takes no more constraints than the schema of a task', () => {
+    const topologySpreadConstraints = Array.from({ length: 30 }, (_, index) =>
+      constraint({ topologyKey: `key-${index}`, ...(index < 5 ? { labelSelector: {} } : {}) }),
+    );
+    const read = preferencesOf({ topologySpreadConstraints }, LABELS)?.topologySpreadConstraints;
+    expect(read?.map(({ topologyKey }) => topologyKey)).toEqual(
+      Array.from({ length: 10 }, (_, index) => `key-${index + 5}`),
+    );
+  });
+
   it('keeps an empty list where the pod has constraints: the defaults of the scheduler are not for it', () => {
     expect(spreadOf({ labelSelector: {} })).toEqual([]);
   });

@@ -3,6 +3,9 @@ import type { NodePreferences } from './node-choice.ts';
 import { compileNodeMatcher } from './node-matching.ts';
 import type { SpreadConstraint } from './topology-spread.ts';
 
+/** As many as the schema of PrewarmTask takes: every node that is taken asks all of them anew about all places. */
+const MAX_CONSTRAINTS = 10;
+
 /**
  * What decides under a limit which nodes come first, out of a pod template; undefined where it prefers nothing. What
  * the API server would refuse, in a custom resource that nobody checked, is left out.
@@ -13,7 +16,9 @@ export function preferencesOf(spec: PodSpec, podLabels: Record<string, string>):
       isWithin(weight, 1, 100) && (preference.matchExpressions?.length || preference.matchFields?.length),
   );
   const constraints = spec.topologySpreadConstraints ?? [];
-  const counting = constraints.filter((each) => isValid(each) && countsOwnPods(each, podLabels));
+  const counting = constraints
+    .filter((each) => isValid(each) && countsOwnPods(each, podLabels))
+    .slice(0, MAX_CONSTRAINTS);
   const preferences: NodePreferences = {
     ...(terms.length > 0 ? { nodeAffinity: terms } : {}),
     // An empty list is not the same as none: it keeps the scheduler's own constraints away.

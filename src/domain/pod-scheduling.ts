@@ -14,6 +14,7 @@ import {
   isSet,
   MAX_ENTRIES,
   put,
+  type Read,
   readList,
   readStrings,
   readText,
@@ -47,19 +48,33 @@ export function readAffinity(value: unknown, warnings: string[]): { nodeAffinity
   const required = fields['requiredDuringSchedulingIgnoredDuringExecution'];
   const selector = record(required);
   if (selector) {
-    const terms = readList(selector['nodeSelectorTerms'], 'nodeSelectorTerms', warnings, readTerm) ?? [];
+    const terms = readList(selector['nodeSelectorTerms'], 'nodeSelectorTerms', warnings, termReader()) ?? [];
     nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution = { nodeSelectorTerms: terms };
   } else if (isSet(required)) warnings.push('the required node affinity is not an object; ignored');
   const preferred = fields['preferredDuringSchedulingIgnoredDuringExecution'];
-  const wishes = readList(preferred, 'preferred node affinity', warnings, readPreference);
+  const wishes = readList(preferred, 'preferred node affinity', warnings, preferenceReader(termReader()));
   put(nodeAffinity, 'preferredDuringSchedulingIgnoredDuringExecution', wishes);
   return Object.keys(nodeAffinity).length > 0 ? { nodeAffinity } : undefined;
 }
 
+/**
+ * Of all terms together as many requirements count as of any list: each is put to all nodes, and a custom resource may
+ * hold half a million of three bytes. Terms past that are left out.
+ */
+function termReader(): Read<NodeSelectorTerm> {
+  let left = MAX_ENTRIES;
+  return (fields) => {
+    for (const name of TERM_FIELDS) left -= Array.isArray(fields[name]) ? fields[name].length : 0;
+    return left < 0 ? undefined : readTerm(fields);
+  };
+}
+
+const TERM_FIELDS = ['matchExpressions', 'matchFields'] as const;
+
 /** A term of which a part cannot be read is left out as a whole: without that part it would match more nodes. */
 function readTerm(fields: Fields): NodeSelectorTerm | undefined {
   const term: NodeSelectorTerm = {};
-  for (const name of ['matchExpressions', 'matchFields'] as const) {
+  for (const name of TERM_FIELDS) {
     const problems: string[] = [];
     put(term, name, readList(fields[name], name, problems, readRequirement));
     if (problems.length > 0) return undefined;
@@ -75,11 +90,12 @@ function readRequirement(fields: Fields): NodeSelectorRequirement | undefined {
   return texts && { key, operator, values: texts };
 }
 
-function readPreference(fields: Fields): PreferredSchedulingTerm | undefined {
-  const term = record(fields['preference']);
-  const preference = term && readTerm(term);
-  const weight = fields['weight'];
-  return preference && typeof weight === 'number' ? { weight, preference } : undefined;
+function preferenceReader(readEach: Read<NodeSelectorTerm>): Read<PreferredSchedulingTerm> {
+  return ({ weight, preference }) => {
+    const term = record(preference);
+    const read = term && readEach(term);
+    return read && typeof weight === 'number' ? { weight, preference: read } : undefined;
+  };
 }
 
 /** Whole or not at all: without a key, or an effect, it would tolerate more. */

@@ -153,6 +153,34 @@ describe('readPodSpec', () => {
       warnings: ['nodeSelectorTerms: 3 of 3 cannot be read; ignored'],
     },
     {
+      what: 'more requirements in all than count of any list',
+      value: {
+        affinity: {
+          nodeAffinity: {
+            [REQUIRED]: { nodeSelectorTerms: [{ matchExpressions: Array(600).fill({}) }, manyFields(600)] },
+            [PREFERRED]: [
+              { weight: 1, preference: manyFields(600) },
+              { weight: 2, preference: manyFields(600) },
+            ],
+          },
+        },
+      },
+      spec: {
+        affinity: {
+          nodeAffinity: {
+            [REQUIRED]: {
+              nodeSelectorTerms: [{ matchExpressions: Array(600).fill({ key: '', operator: '' }) }],
+            },
+            [PREFERRED]: [{ weight: 1, preference: manyFields(600) }],
+          },
+        },
+      },
+      warnings: [
+        'nodeSelectorTerms: 1 of 2 cannot be read; ignored',
+        'preferred node affinity: 1 of 2 cannot be read; ignored',
+      ],
+    },
+    {
       what: 'a required affinity that is none',
       value: { affinity: { nodeAffinity: { [REQUIRED]: [] } } },
       spec: {},
@@ -260,4 +288,15 @@ describe('readStrings', () => {
     ]);
     expect(Object.getPrototypeOf(read)).toBe(Object.prototype);
   });
+});
+
+function manyFields(count: number): object {
+  return { matchFields: Array(count).fill({ key: 'metadata.name', operator: 'In', values: ['n1'] }) };
+}
+
+it('keeps a list of all the hosts of a large cluster', () => {
+  const values = Array.from({ length: 5000 }, (_, index) => `node-${index}`);
+  const nodeSelectorTerms = [{ matchFields: [{ key: 'metadata.name', operator: 'In', values }] }];
+  const affinity = { nodeAffinity: { [REQUIRED]: { nodeSelectorTerms } } };
+  expect(readPodSpec({ affinity })).toEqual({ spec: { affinity }, warnings: [] });
 });

@@ -68,6 +68,13 @@ describe('progressMessage', () => {
     expect(progressMessage(status, nothingEligible)).toBe(message);
   });
 
+  it('is never longer than annotations may be, and of whole characters', () => {
+    const message = progressMessage({ phase: 'Pending' }, `x${'🦑'.repeat(100_000)}`);
+    expect(message.length).toBeLessThan(10_000);
+    expect(message.isWellFormed()).toBe(true);
+    expect(message).toMatch(/^x🦑.*…$/u);
+  });
+
   it('tells which nodes are not well, each once, after what failed', () => {
     const failures = [
       failure('n1', 'app:1', 'disk full'),

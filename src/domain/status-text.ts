@@ -3,11 +3,27 @@ import { NODE_GONE, NODE_NOT_READY } from './batch-outcome.ts';
 import { groupByReason } from './left-out.ts';
 import type { PrewarmTaskStatus } from './prewarm-task.ts';
 
+/**
+ * It stands in the task once, and in its owners' annotations twice, of which the API server takes 256 kB. Reasons quote
+ * what a node has to have, and that may be of any length in a custom resource.
+ */
+const MAX_MESSAGE = 8192;
+
 /** `127.0.0.1:5000/app:1: not found on 2 nodes; …`, or what is waited for; empty when all is well. */
 export function progressMessage(
   status: PrewarmTaskStatus,
   nothingEligible: string | undefined,
   leftOut: ReadonlyMap<string, string> = new Map(),
+): string {
+  const message = wholeMessage(status, nothingEligible, leftOut);
+  // Half a character would come back as another, and be written again and again.
+  return message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…`.toWellFormed() : message;
+}
+
+function wholeMessage(
+  status: PrewarmTaskStatus,
+  nothingEligible: string | undefined,
+  leftOut: ReadonlyMap<string, string>,
 ): string {
   if (nothingEligible) return nothingEligible;
   if (status.phase === 'Pending') return 'waiting for its turn';

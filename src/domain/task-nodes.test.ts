@@ -87,6 +87,13 @@ describe('the nodes of a task', () => {
     expect(eligible([a, b], { maxNodes: '1' }, { batches }).names, 'b pulls').toEqual(['b']);
   });
 
+  it('under a limit stays one that has some of the images, when the others cannot be pulled', () => {
+    const images = [APP, 'docker.io/library/gone:1'].map((image) => ({
+      ...{ image, pullPolicy: 'IfNotPresent' as const },
+    }));
+    expect(eligible([node('a'), node('b', [app])], { maxNodes: '1', images }).names).toEqual(['b']);
+  });
+
   it('under a limit are those that it prefers', () => {
     const preference = { matchFields: [{ key: 'metadata.name', operator: 'In', values: ['c'] }] };
     const nodePreferences = { nodeAffinity: [{ weight: 1, preference }] };

@@ -39,7 +39,7 @@ export function taskNodes({ task, nodes, choice, sizes, ...asked }: TaskNodesInp
   if (!maxNodes) return eligibleNodes(nodes, question);
   const busy = busyNodes(task);
   const held = (node: KubernetesNode) =>
-    busy.has(nodeKey(node)) || images.every((_, index) => warm.has(node, index));
+    busy.has(nodeKey(node)) ? images.length : images.filter((_, index) => warm.has(node, index)).length;
   const choose = choice();
   const first = (candidates: KubernetesNode[], count: number) =>
     choose({ candidates, all: nodes, held, freeBytes }, count);

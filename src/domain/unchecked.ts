@@ -9,6 +9,8 @@ export type Read<T> = (fields: Fields) => T | undefined;
 
 /** More of one list than anybody writes by hand. It bounds how long reading takes, and what comes after. */
 export const MAX_ENTRIES = 1000;
+/** A program may list every host of a cluster. */
+const MAX_TEXTS = 10_000;
 
 export function record(value: unknown): Fields | undefined {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined;
@@ -23,7 +25,7 @@ export function readText(value: unknown): string | undefined {
 }
 
 export function readTexts(value: unknown): string[] | undefined {
-  if (!Array.isArray(value) || value.length > MAX_ENTRIES) return undefined;
+  if (!Array.isArray(value) || value.length > MAX_TEXTS) return undefined;
   return value.every((each) => typeof each === 'string') ? [...value] : undefined;
 }
 
