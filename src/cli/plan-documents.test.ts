@@ -29,6 +29,14 @@ describe('readDocuments', () => {
       ['Node'],
     ],
     ['an object whose kind only ends like a list', '{"kind":"AllowList","spec":{}}', ['AllowList']],
+    ['a list without a kind', '[{"kind":"Node"},{"kind":"Pod"}]', ['Node', 'Pod']],
+    ['a list of YAML without a kind', '- kind: Node\n- kind: Pod\n', ['Node', 'Pod']],
+    ['objects of JSON, each on its line', '{"kind":"Node"}\n{"kind":"Pod"}\n', ['Node', 'Pod']],
+    [
+      'objects of JSON as jq prints them',
+      '{\n  "kind": "Node",\n  "spec": {\n  }\n}\n{\n  "kind": "Pod"\n}\n',
+      ['Node', 'Pod'],
+    ],
     ['nothing', '', []],
   ])('reads %s', (_what, text, wanted) => {
     expect(kinds(text)).toEqual(wanted);
@@ -47,6 +55,16 @@ describe('readDocuments', () => {
       'an item that is nothing',
       '{"kind":"List","items":[null]}',
       ['x.yaml, document 1: items[0] is not an object of Kubernetes'],
+    ],
+    [
+      'a list within a list',
+      '[{"kind":"Pod"},[]]',
+      ['x.yaml, document 1: [1] is not an object of Kubernetes'],
+    ],
+    [
+      'the second of two objects of JSON',
+      '{"kind":"Pod"}\n{"a":1}\n',
+      ['x.yaml, document 2: there is no kind: not an object of Kubernetes'],
     ],
     [
       'a tab',

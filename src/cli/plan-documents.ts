@@ -56,17 +56,22 @@ type Parsed = {
 
 function documentsOf(text: string): Parsed[] {
   const unmarked = text.replace(/^\uFEFF/, '');
-  // Many times faster, for what kubectl prints of large clusters.
-  if (/^\s*[{[]/.test(unmarked)) {
-    try {
-      return [{ number: 1, value: JSON.parse(unmarked), lineOf: () => undefined }];
-    } catch {
-      // Perhaps it is YAML, which may begin so as well.
-    }
-  }
+  // Many times faster, for what kubectl prints of large clusters. What is none may be YAML, which may begin so as well.
+  const json = /^\s*[{[]/.test(unmarked) ? jsonOf(unmarked) : undefined;
+  if (json) return json.map((value, index) => ({ number: index + 1, value, lineOf: () => undefined }));
   const lines = new LineCounter();
   const documents = parseAllDocuments(unmarked, { ...YAML_OF_KUBECTL, lineCounter: lines });
   return [...documents].map((document, index) => parsed(document as Document, index + 1, lines));
+}
+
+/** One document, or several as `jq` prints them: each begins at the start of a line. */
+function jsonOf(text: string): unknown[] | undefined {
+  for (const parts of [[text], text.split(/\n(?=\{)/)]) {
+    try {
+      return parts.map((part) => JSON.parse(part));
+    } catch {}
+  }
+  return undefined;
 }
 
 function parsed(document: Document, number: number, lines: LineCounter): Parsed {
@@ -114,6 +119,10 @@ const YAML_OF_KUBECTL = {
 function collect(found: Documents, value: unknown, place: Place): void {
   // An empty document, or only comments.
   if (value === null || value === undefined) return;
+  if (Array.isArray(value) && place.path.length === 0) {
+    collectAll(found, value, {}, place);
+    return;
+  }
   if (!isObject(value)) {
     found.problems.push(problemAt(place, [], 'is not an object of Kubernetes'));
     return;
@@ -136,9 +145,13 @@ function collect(found: Documents, value: unknown, place: Place): void {
   // The items of a DeploymentList need not say what they are.
   const meant =
     kind === 'List' ? {} : { apiVersion: value['apiVersion'], kind: kind.slice(0, -'List'.length) };
+  collectAll(found, items, meant, { ...place, path: ['items'] });
+}
+
+function collectAll(found: Documents, items: unknown[], meant: Raw, place: Place): void {
   for (const [index, item] of items.entries())
     collect(found, isObject(item) ? { ...meant, ...item } : (item ?? 'null'), {
       ...place,
-      path: [...place.path, 'items', index],
+      path: [...place.path, index],
     });
 }

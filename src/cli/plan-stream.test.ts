@@ -125,6 +125,7 @@ describe('answerLine', () => {
       warnings: [expect.stringContaining('RuntimeClass kata is not among the objects')],
     });
     expect(answer({ ...line, runtimeClasses: [kata] })).toMatchObject({ nodes: ['a'], warnings: [] });
+    expect(answer({ ...line, runtimeClass: kata })).toMatchObject({ nodes: ['a'], warnings: [] });
     const scheduling = { nodeSelector: { vm: 'yes' } };
     expect(answer({ ...line, runtimeClasses: [{ ...kata, scheduling }] })['nodes']).toEqual([]);
   });
@@ -195,6 +196,12 @@ describe('answerLine', () => {
       { id: 1, podSpec: {}, nodes: [], runtimeClasses: 1 },
       1,
       'runtimeClasses must be a list',
+    ],
+    [
+      'a runtimeClass without a name',
+      { id: 1, podSpec: {}, nodes: [], runtimeClass: { metadata: {} } },
+      1,
+      'runtimeClass.metadata.name is missing',
     ],
     [
       'an id too deep to be written again',

@@ -90,6 +90,8 @@ function answer(input: Raw, settings: PlanSettings): object {
     names.add(name);
   }
   const classes = given(input, 'runtimeClasses') ? readEach(input, 'runtimeClasses', readRuntimeClass) : [];
+  if (given(input, 'runtimeClass'))
+    classes.push(must(readRuntimeClass(input['runtimeClass']), ['runtimeClass']));
   const targets = targetsOf(workload, {
     ...{ nodes, settings, runtimeClasses: byName(classes), sizes: createImageSizes(nodes) },
   });

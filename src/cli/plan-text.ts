@@ -33,9 +33,10 @@ function workloadText(planned: PlannedWorkload, wide: boolean): string {
   return `${lines.join('\n')}\n`;
 }
 
-function nodeRow({ name, batch, strategy, strategyAssumed }: PlannedNode): string[] {
+function nodeRow({ name, batch, strategy, strategyAssumed, strategyReason = '' }: PlannedNode): string[] {
   const how = strategyAssumed ? `${strategy} (assumed)` : strategy;
-  return batch === undefined ? [name, '-', how, 'has all images already'] : [name, String(batch), how, ''];
+  if (batch === undefined) return [name, '-', how, 'has all images already'];
+  return [name, String(batch), how, strategyReason];
 }
 
 function skippedRow({ node, reason }: { node: string; reason: string }): string[] {

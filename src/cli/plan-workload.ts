@@ -53,6 +53,8 @@ export type PlannedNode = {
   strategy: PullStrategy;
   /** The node does not say what it runs, so that this is a guess. */
   strategyAssumed: boolean;
+  /** Why not by image volumes, where that is not the setting. */
+  strategyReason?: string;
   /** The batch that warms it; without one it has the images, as far as its status proves. */
   batch?: number;
 };
@@ -118,6 +120,7 @@ export function planWorkload(workload: Workload, surroundings: Surroundings): Pl
       name: nameOf(node),
       strategy: strategyOf(node, settings),
       strategyAssumed: isAssumed(node),
+      ...whyNoVolumes(node, settings),
       ...(cold.has(nameOf(node)) ? { batch: batchOf.get(nameOf(node)) ?? 0 } : {}),
     })),
     skipped,
@@ -128,6 +131,11 @@ export function planWorkload(workload: Workload, surroundings: Surroundings): Pl
     jobs: batches.map((batch) => warmerJob(task, batch, settings)),
     warnings,
   };
+}
+
+function whyNoVolumes(node: KubernetesNode, settings: PlanSettings): { strategyReason?: string } {
+  const wanted = pullStrategy(node, { ...settings, strategy: 'image-volume' });
+  return wanted.strategy || settings.strategy !== 'auto' ? {} : { strategyReason: wanted.reason };
 }
 
 function withUid(task: PrewarmTask): PrewarmTask {

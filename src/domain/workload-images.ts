@@ -15,16 +15,14 @@ const MAX_LEFT_OUT = 100;
 
 /**
  * The images of containers, init containers and image volumes, less those excluded, and the extra ones; each once, by
- * name. What is no reference becomes a warning, and the rest goes on. Ephemeral containers are never part of it: they
+ * name. What is left out becomes a warning, and the rest goes on. Ephemeral containers are never part of it: they
  * belong to one pod that runs already.
  */
 export function collectImages(spec: PodSpec, settings: Settings, warnings: string[]): TaskImage[] {
   const images = new Map<string, TaskImage>();
   let leftOut = 0;
   const add = (where: string, text: string | undefined, policy: string | undefined): void => {
-    // With Never the kubelet would not pull for the pod either.
-    if (!text || policy === 'Never') return;
-    const read = leftOut < MAX_LEFT_OUT ? readImage(text, images) : undefined;
+    const read = leftOut < MAX_LEFT_OUT ? readImage(text, policy, images) : undefined;
     if (read && 'reference' in read) {
       const { canonical } = read.reference;
       const always = (policy || pullPolicyOf(read.reference)) === 'Always';
@@ -33,7 +31,7 @@ export function collectImages(spec: PodSpec, settings: Settings, warnings: strin
       return;
     }
     leftOut += 1;
-    if (read) warnings.push(`${where}: image ${quote(text)} is left out: ${read.reason}`);
+    if (read) warnings.push(`${where}${text ? `: image ${quote(text)} is left out:` : ''} ${read.reason}`);
   };
   const containers: Container[] = [...(spec.initContainers ?? []), ...(spec.containers ?? [])];
   const excluded = new Set(settings.excludeContainers);
@@ -54,9 +52,13 @@ export function collectImages(spec: PodSpec, settings: Settings, warnings: strin
 }
 
 function readImage(
-  text: string,
+  text: string | undefined,
+  policy: string | undefined,
   images: ReadonlyMap<string, unknown>,
 ): { reference: ImageReference } | { reason: string } {
+  if (!text) return { reason: 'names no image' };
+  // The kubelet would not pull for the pod either.
+  if (policy === 'Never') return { reason: 'its pull policy is Never' };
   if (text.length > MAX_WRITTEN_LENGTH) return { reason: 'it is longer than any reference' };
   const parsed = parseImageReference(text);
   if (!parsed.ok) return parsed;

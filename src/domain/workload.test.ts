@@ -285,7 +285,7 @@ describe('which workloads are prewarmed', () => {
 });
 
 describe('the images of a plan', () => {
-  it.each<{ what: string; spec: PodSpec; images: string[] }>([
+  it.each<{ what: string; spec: PodSpec; images: string[]; warnings?: string[] }>([
     { what: 'none', spec: {}, images: [] },
     {
       what: 'those of containers, init containers and image volumes, by name, each once',
@@ -309,6 +309,7 @@ describe('the images of a plan', () => {
       what: 'none that the kubelet would never pull',
       spec: { containers: [container('nginx:1', 'Never'), container('redis:1', 'Always')] },
       images: ['docker.io/library/redis:1 Always'],
+      warnings: ['container main: image "nginx:1" is left out: its pull policy is Never'],
     },
     {
       what: 'the latest, which is pulled at every start, unless somebody says otherwise',
@@ -340,11 +341,12 @@ describe('the images of a plan', () => {
         volumes: [{ name: 'v', image: { pullPolicy: 'Always' } }],
       },
       images: [],
+      warnings: ['container main names no image', 'container main names no image', 'volume v names no image'],
     },
-  ])('are $what', ({ spec, images }) => {
+  ])('are $what', ({ spec, images, warnings = [] }) => {
     const found = plan(spec);
     expect(found.images.map(({ image, pullPolicy }) => `${image} ${pullPolicy}`)).toEqual(images);
-    expect(found.warnings).toEqual([]);
+    expect(found.warnings).toEqual(warnings);
   });
 
   it('leave out excluded containers, and take extra ones in', () => {

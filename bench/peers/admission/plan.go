@@ -65,7 +65,12 @@ func collectImages(spec *corev1.PodSpec, settings settings, warnings *[]string) 
 	var images []image
 	warn := func(format string, args ...any) { *warnings = append(*warnings, fmt.Sprintf(format, args...)) }
 	add := func(where, text string, policy corev1.PullPolicy) {
-		if text == "" || policy == corev1.PullNever {
+		if text == "" {
+			warn("%s names no image", where)
+			return
+		}
+		if policy == corev1.PullNever {
+			warn("%s: image %q is left out: its pull policy is Never", where, text)
 			return
 		}
 		named, err := reference.ParseDockerRef(text)
