@@ -113,7 +113,6 @@ describe('workloadOf', () => {
           nodeSelector: { disk: 'ssd' },
         },
       },
-      templateHash: expect.stringMatching(/^[0-9a-f]{64}$/),
       finished: false,
       controlled: false,
     });
@@ -129,6 +128,16 @@ describe('workloadOf', () => {
   ])('reads $what', ({ object }) => {
     expect(workloadOf('Deployment', object)).toMatchObject({ template: { annotations: {}, spec: {} } });
     expect(planOf(workloadOf('Deployment', object)).images).toEqual([]);
+  });
+
+  it.each<{ policy: string; more?: Record<string, string>; hash: boolean }>([
+    { policy: 'Always', hash: true },
+    { policy: 'IfNotPresent', hash: false },
+    { policy: 'Always', more: { 'ips/exclude-containers': 'main' }, hash: false },
+  ])('takes the hash of the template only where it counts: $policy $more', ({ policy, more, hash }) => {
+    const object = deployment({ containers: [container('app:1', policy)] });
+    object.metadata.annotations = { ...object.metadata.annotations, ...more };
+    expect(workloadOf('Deployment', object).templateHash !== undefined).toBe(hash);
   });
 
   it('holds on to nothing of the object', () => {

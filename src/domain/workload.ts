@@ -24,7 +24,7 @@ export type Workload = {
     /** What of the spec could not be read. */
     warnings: string[];
   };
-  /** Of the pod template as its user wrote it; pods have none. */
+  /** Of the pod template as its user wrote it, where an image is pulled at every start; pods have none. */
   templateHash?: string;
   /** One that ended has nothing left to start. */
   finished: boolean;
@@ -76,12 +76,13 @@ export function workloadOfObject(types: WorkloadTypes, object: KubernetesObject)
 /** Of an object of which nothing is known: what cannot be read is left out (pod-spec.ts). Lists do not name its kind. */
 export function workloadOf(types: WorkloadTypes, type: WorkloadType, object: KubernetesObject): Workload {
   const workload = readWorkload(types, type, object);
-  if (isPod(type)) return workload;
+  // It takes many times as long as all the rest.
+  if (isPod(type) || !pulledAtEveryStart(imagesOf(workload).images)) return workload;
   const template = templateAt(object, type.templatePath) ?? {};
   return { ...workload, templateHash: sha256(stableJson(asWritten(template))) };
 }
 
-/** As `workloadOf`, without the hash, which takes as long as all the rest and serves the fingerprint alone. */
+/** As `workloadOf`, without the hash, which serves the fingerprint alone. */
 export function readWorkload(types: WorkloadTypes, type: WorkloadType, object: KubernetesObject): Workload {
   const { apiVersion, kind } = type;
   const metadata = readMetadata(object.metadata);
@@ -143,6 +144,10 @@ export function imagesOf(workload: Workload): {
   return { images: collectImages(spec, settings, warnings), settings, warnings };
 }
 
+function pulledAtEveryStart(images: TaskImage[]): boolean {
+  return images.some(({ pullPolicy }) => pullPolicy === 'Always');
+}
+
 /** Derives what has to be where. */
 export function planOf(workload: Workload): PrewarmPlan {
   const { spec } = workload.template;
@@ -158,7 +163,6 @@ export function planOf(workload: Workload): PrewarmPlan {
   const requirements = requirementsOf(spec);
   const limited = settings.maxNodes !== undefined && settings.maxNodes !== ALL_NODES;
   const preferences = limited ? preferencesOf(spec, podLabels(workload)) : undefined;
-  const everyStart = images.some((image) => image.pullPolicy === 'Always');
   const print = fingerprint({
     namespace: workload.metadata.namespace ?? '',
     images,
@@ -166,7 +170,7 @@ export function planOf(workload: Workload): PrewarmPlan {
     requirements,
     ...(settings.maxNodes ? { maxNodes: settings.maxNodes } : {}),
     ...(preferences ? { preferences } : {}),
-    ...(everyStart && workload.templateHash ? { templateHash: workload.templateHash } : {}),
+    ...(workload.templateHash ? { templateHash: workload.templateHash } : {}),
   });
   return {
     ...{ fingerprint: print, images, pull, requirements, settings, warnings },
