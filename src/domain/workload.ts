@@ -67,12 +67,6 @@ export function isControlled(types: WorkloadTypes, owners: OwnerReference[] | un
   );
 }
 
-/** Reads an object by its own apiVersion and kind; undefined where it is no workload. */
-export function workloadOfObject(types: WorkloadTypes, object: KubernetesObject): Workload | undefined {
-  const type = typeOf(types, object.apiVersion, object.kind);
-  return type && workloadOf(types, type, object);
-}
-
 /** Of an object of which nothing is known: what cannot be read is left out (pod-spec.ts). Lists do not name its kind. */
 export function workloadOf(types: WorkloadTypes, type: WorkloadType, object: KubernetesObject): Workload {
   const workload = readWorkload(types, type, object);
