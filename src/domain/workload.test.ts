@@ -5,6 +5,7 @@ import {
   carriesLabel,
   isControlled,
   planOf,
+  planOfKept,
   workloadOf as readWorkload,
   type Workload,
   wantsPrewarm,
@@ -445,6 +446,14 @@ describe('the images of a plan', () => {
 });
 
 describe('the rest of a plan', () => {
+  it('is derived once for each state of a workload, where it is kept', () => {
+    const workload = workloadOf('Deployment', deployment({ containers: [container('app:1')] }));
+    expect(planOfKept(workload)).toEqual(planOf(workload));
+    expect(planOfKept(workload)).toBe(planOfKept(workload));
+    const next = { ...workload, template: { ...workload.template, spec: {} } };
+    expect(planOfKept(next).images).toEqual([]);
+  });
+
   it('says how images are pulled and where, and nothing that is not asked for', () => {
     const nodeAffinity = {
       nodeSelectorTerms: [{ matchExpressions: [{ key: 'gpu', operator: 'Exists' }] }],

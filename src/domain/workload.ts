@@ -172,6 +172,20 @@ export function planOf(workload: Workload): PrewarmPlan {
   };
 }
 
+const plans = new WeakMap<Workload, PrewarmPlan>();
+
+/**
+ * As `planOf`, and remembered: with every change of a task each of its owners asks for the plans of all of them. A
+ * workload is replaced, never changed.
+ */
+export function planOfKept(workload: Workload): PrewarmPlan {
+  const known = plans.get(workload);
+  if (known) return known;
+  const plan = planOf(workload);
+  plans.set(workload, plan);
+  return plan;
+}
+
 function podLabels({ kind, metadata, template }: Workload): Record<string, string> {
   return kind === 'Pod' ? (metadata.labels ?? {}) : template.labels;
 }
