@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { KubernetesObject } from '../domain/kubernetes.ts';
-import { carriesLabel, wantsPrewarm, workloadOf } from '../domain/workload.ts';
+import { carriesLabel, readWorkload, wantsPrewarm } from '../domain/workload.ts';
 import { resourceName, type WorkloadType, type WorkloadTypes } from '../domain/workload-types.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isForbidden, isNotFound } from '../kube/errors.ts';
@@ -28,7 +28,7 @@ export async function resyncWorkloads(
   async function visit(type: WorkloadType, object: KubernetesObject): Promise<void> {
     const { namespace, name } = object.metadata;
     if (!namespace || excludedNamespaces.includes(namespace)) return;
-    const workload = workloadOf(types, type, object);
+    const workload = readWorkload(types, type, object);
     if (!wantsPrewarm(workload) || carriesLabel(workload)) return;
     const { kind } = type;
     try {

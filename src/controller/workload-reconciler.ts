@@ -8,7 +8,7 @@ import { newTask, outputChanges, ownerReference, taskSpec } from '../domain/task
 import {
   carriesLabel,
   type PrewarmPlan,
-  planOf,
+  planOfKept,
   type Workload,
   wantsPrewarm,
   workloadOf,
@@ -64,7 +64,7 @@ export function createWorkloadReconciler(
 
   async function prewarm(key: string, workload: Workload, owned: PrewarmTask[]): Promise<Again> {
     if (!carriesLabel(workload)) await label({ client, types }, workload);
-    const plan = planOf(workload);
+    const plan = planOfKept(workload);
     const task = plan.images.length > 0 ? await ensureTask(workload, plan) : undefined;
     for (const other of owned) if (other.metadata.uid !== task?.metadata.uid) await disown(other, key);
     return tell(key, workload, task);
@@ -228,7 +228,7 @@ function plansOfOwners(owners: Workload[], own: PrewarmPlan): [PrewarmPlan, ...P
     .sort(
       (a, b) => age(a).localeCompare(age(b)) || (a.metadata.uid ?? '').localeCompare(b.metadata.uid ?? ''),
     )
-    .map(planOf)
+    .map(planOfKept)
     .filter((plan) => plan.fingerprint === own.fingerprint);
   return first ? [first, ...rest] : [own];
 }

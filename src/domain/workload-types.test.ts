@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { KubernetesObject, PodSpec } from './kubernetes.ts';
 import { compileNodeMatcher } from './node-matching.ts';
-import { planOf, type Workload, wantsPrewarm, workloadOfObject } from './workload.ts';
+import { planOf, type Workload, wantsPrewarm, workloadOf } from './workload.ts';
 import {
   DEFAULT_CUSTOM_WORKLOADS,
   readCustomWorkloads,
@@ -19,9 +19,9 @@ const SPEC: PodSpec = { containers: [{ name: 'main', image: 'app:1', imagePullPo
 function read(apiVersion: string, kind: string, rest: object, metadata: object = {}): Workload {
   const named = { name: 'web', namespace: 'shop', uid: 'u1', annotations: OPTED_IN, ...metadata };
   const object = { apiVersion, kind, metadata: named, ...rest } as KubernetesObject;
-  const workload = workloadOfObject(TYPES, object);
-  if (!workload) throw new Error(`${kind} is no workload`);
-  return workload;
+  const type = typeOf(TYPES, apiVersion, kind);
+  if (!type) throw new Error(`${kind} is no workload`);
+  return workloadOf(TYPES, type, object);
 }
 
 const labelled = (labels: object) => ({ spec: { template: { metadata: { labels }, spec: SPEC } } });

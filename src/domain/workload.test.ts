@@ -5,6 +5,7 @@ import {
   carriesLabel,
   isControlled,
   planOf,
+  planOfKept,
   workloadOf as readWorkload,
   type Workload,
   wantsPrewarm,
@@ -113,7 +114,6 @@ describe('workloadOf', () => {
           nodeSelector: { disk: 'ssd' },
         },
       },
-      templateHash: expect.stringMatching(/^[0-9a-f]{64}$/),
       finished: false,
       controlled: false,
     });
@@ -129,6 +129,16 @@ describe('workloadOf', () => {
   ])('reads $what', ({ object }) => {
     expect(workloadOf('Deployment', object)).toMatchObject({ template: { annotations: {}, spec: {} } });
     expect(planOf(workloadOf('Deployment', object)).images).toEqual([]);
+  });
+
+  it.each<{ policy: string; more?: Record<string, string>; hash: boolean }>([
+    { policy: 'Always', hash: true },
+    { policy: 'IfNotPresent', hash: false },
+    { policy: 'Always', more: { 'ips/exclude-containers': 'main' }, hash: false },
+  ])('takes the hash of the template only where it counts: $policy $more', ({ policy, more, hash }) => {
+    const object = deployment({ containers: [container('app:1', policy)] });
+    object.metadata.annotations = { ...object.metadata.annotations, ...more };
+    expect(workloadOf('Deployment', object).templateHash !== undefined).toBe(hash);
   });
 
   it('holds on to nothing of the object', () => {
@@ -436,6 +446,14 @@ describe('the images of a plan', () => {
 });
 
 describe('the rest of a plan', () => {
+  it('is derived once for each state of a workload, where it is kept', () => {
+    const workload = workloadOf('Deployment', deployment({ containers: [container('app:1')] }));
+    expect(planOfKept(workload)).toEqual(planOf(workload));
+    expect(planOfKept(workload)).toBe(planOfKept(workload));
+    const next = { ...workload, template: { ...workload.template, spec: {} } };
+    expect(planOfKept(next).images).toEqual([]);
+  });
+
   it('says how images are pulled and where, and nothing that is not asked for', () => {
     const nodeAffinity = {
       nodeSelectorTerms: [{ matchExpressions: [{ key: 'gpu', operator: 'Exists' }] }],

@@ -24,7 +24,7 @@ export type Workload = {
     /** What of the spec could not be read. */
     warnings: string[];
   };
-  /** Of the pod template as its user wrote it; pods have none. */
+  /** Of the pod template as its user wrote it, where an image is pulled at every start; pods have none. */
   templateHash?: string;
   /** One that ended has nothing left to start. */
   finished: boolean;
@@ -67,21 +67,16 @@ export function isControlled(types: WorkloadTypes, owners: OwnerReference[] | un
   );
 }
 
-/** Reads an object by its own apiVersion and kind; undefined where it is no workload. */
-export function workloadOfObject(types: WorkloadTypes, object: KubernetesObject): Workload | undefined {
-  const type = typeOf(types, object.apiVersion, object.kind);
-  return type && workloadOf(types, type, object);
-}
-
 /** Of an object of which nothing is known: what cannot be read is left out (pod-spec.ts). Lists do not name its kind. */
 export function workloadOf(types: WorkloadTypes, type: WorkloadType, object: KubernetesObject): Workload {
   const workload = readWorkload(types, type, object);
-  if (isPod(type)) return workload;
+  // It takes many times as long as all the rest.
+  if (isPod(type) || !pulledAtEveryStart(imagesOf(workload).images)) return workload;
   const template = templateAt(object, type.templatePath) ?? {};
   return { ...workload, templateHash: sha256(stableJson(asWritten(template))) };
 }
 
-/** As `workloadOf`, without the hash, which takes as long as all the rest and serves the fingerprint alone. */
+/** As `workloadOf`, without the hash, which serves the fingerprint alone. */
 export function readWorkload(types: WorkloadTypes, type: WorkloadType, object: KubernetesObject): Workload {
   const { apiVersion, kind } = type;
   const metadata = readMetadata(object.metadata);
@@ -143,6 +138,10 @@ export function imagesOf(workload: Workload): {
   return { images: collectImages(spec, settings, warnings), settings, warnings };
 }
 
+function pulledAtEveryStart(images: TaskImage[]): boolean {
+  return images.some(({ pullPolicy }) => pullPolicy === 'Always');
+}
+
 /** Derives what has to be where. */
 export function planOf(workload: Workload): PrewarmPlan {
   const { spec } = workload.template;
@@ -158,7 +157,6 @@ export function planOf(workload: Workload): PrewarmPlan {
   const requirements = requirementsOf(spec);
   const limited = settings.maxNodes !== undefined && settings.maxNodes !== ALL_NODES;
   const preferences = limited ? preferencesOf(spec, podLabels(workload)) : undefined;
-  const everyStart = images.some((image) => image.pullPolicy === 'Always');
   const print = fingerprint({
     namespace: workload.metadata.namespace ?? '',
     images,
@@ -166,12 +164,26 @@ export function planOf(workload: Workload): PrewarmPlan {
     requirements,
     ...(settings.maxNodes ? { maxNodes: settings.maxNodes } : {}),
     ...(preferences ? { preferences } : {}),
-    ...(everyStart && workload.templateHash ? { templateHash: workload.templateHash } : {}),
+    ...(workload.templateHash ? { templateHash: workload.templateHash } : {}),
   });
   return {
     ...{ fingerprint: print, images, pull, requirements, settings, warnings },
     ...(preferences ? { preferences } : {}),
   };
+}
+
+const plans = new WeakMap<Workload, PrewarmPlan>();
+
+/**
+ * As `planOf`, and remembered: with every change of a task each of its owners asks for the plans of all of them. A
+ * workload is replaced, never changed.
+ */
+export function planOfKept(workload: Workload): PrewarmPlan {
+  const known = plans.get(workload);
+  if (known) return known;
+  const plan = planOf(workload);
+  plans.set(workload, plan);
+  return plan;
 }
 
 function podLabels({ kind, metadata, template }: Workload): Record<string, string> {

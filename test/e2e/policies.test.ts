@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createAuthority } from '../../src/certs/authority.ts';
 import { PREWARM } from '../../src/domain/annotations.ts';
 import type { JsonPatchOperation } from '../../src/domain/json-patch.ts';
@@ -13,6 +13,7 @@ import { kubectl } from '../cluster/cluster.ts';
 import { DEPLOY } from './installed.ts';
 import { loginAsIps } from './ips.ts';
 import { createKit, deployment, type Kit, STRATEGIES, unique } from './kit.ts';
+import { defineCustomResource } from './workloads.ts';
 
 /** What somebody could do who stole the token of IPS's own account: less than its role says. */
 const AS_IPS = ['--as', 'system:serviceaccount:ips-system:ips'];
@@ -188,6 +189,21 @@ describe('the account of IPS may change', () => {
     await expect(userJob({ metadata: { annotations: { a: 'b' } } })).rejects.toThrow(
       /no label and no annotation/,
     );
+  });
+
+  test('no status of a custom resource that keeps it among the rest', async () => {
+    await defineCustomResource(kit.cluster, 'rollouts.argoproj.io', 'Rollout');
+    onTestFinished(async () => {
+      await kubectl(kit.cluster, ['delete', 'crd', 'rollouts.argoproj.io']);
+    });
+    await kit.apply({
+      ...{ apiVersion: 'argoproj.io/v1alpha1', kind: 'Rollout', metadata: { name: 'web' } },
+      ...{ spec: { replicas: 1 }, status: { phase: 'Healthy' } },
+    });
+    const rollout = (value: object) => patch(['--namespace', kit.namespace, 'rollout/web'], value);
+    expect(await rollout({ metadata: { labels: { [PREWARM]: 'true' } } })).toContain('patched');
+    await expect(rollout({ spec: { replicas: 2 } })).rejects.toThrow(/nothing of a workload but/);
+    await expect(rollout({ status: { phase: 'Degraded' } })).rejects.toThrow(/nothing of a workload but/);
   });
 
   test.each<[string, object, RegExp]>([
