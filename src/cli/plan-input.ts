@@ -43,13 +43,20 @@ function shapeOf({ templatePath, custom }: WorkloadType): Shape {
   return { fields: { metadata: METADATA, [first]: below } };
 }
 
+/** A custom resource may have none, such as a Rollout with a `workloadRef`. */
+function lacksPodSpec(object: Raw, { templatePath, custom }: WorkloadType): Misfit | undefined {
+  const path = [...templatePath, 'spec'];
+  if (custom || templateAt(object as KubernetesObject, path)) return undefined;
+  return { path, problem: 'is missing' };
+}
+
 export function readWorkload(
   types: WorkloadTypes,
   type: WorkloadType,
   object: Raw,
   namespace: string,
 ): Read<Workload> {
-  const misfit = settle(object, shapeOf(type));
+  const misfit = settle(object, shapeOf(type)) ?? lacksPodSpec(object, type);
   if (misfit) return { ok: false, misfit };
   const given = (object['metadata'] ?? {}) as KubernetesObject['metadata'];
   const generated = given.generateName ? { name: `${given.generateName}…` } : {};

@@ -143,7 +143,7 @@ usage: ips plan -f FILE… --nodes FILE… [-o json|yaml|wide] [-n NAMESPACE]
   -n, --namespace NAME  of workloads that name none [default]
   -o, --output FORMAT   json, yaml, or wide; without it a table
   --stream              reads one JSON object a line, answers one a line, in the same order:
-                        {"id":…,"workload":{…} or "podSpec":{…},"nodes":[…],"runtimeClasses":[…]}
+                        {"id":…,"workload":{…} or "podSpec":{…},"nodes":[…],"runtimeClass":{…}}
                         {"id":…,"images":[…],"nodes":["name",…],"skipped":[{"node":…,"reason":…}],"warnings":[…]}
                         a line that cannot be planned: {"id":…,"error":…}
   -h, --help            prints this

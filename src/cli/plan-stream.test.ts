@@ -184,6 +184,13 @@ describe('answerLine', () => {
       'v1 Service',
     ],
     ['a workload without a kind', { id: 1, workload: {}, nodes: [] }, 1, 'without a kind'],
+    [
+      'a Deployment without a template',
+      { id: 1, workload: { kind: 'Deployment', spec: {} }, nodes: [] },
+      1,
+      'workload.spec.template.spec is missing',
+    ],
+    ['a Pod without a spec', { id: 1, workload: { kind: 'Pod' }, nodes: [] }, 1, 'workload.spec is missing'],
     ['a workload that is text', { id: 1, workload: 'x', nodes: [] }, 1, 'workload must be an object'],
     [
       'a pod spec of a wrong type',

@@ -135,6 +135,19 @@ describe('the order of nodes under a limit', () => {
       order: ['b', 'a'],
     },
     {
+      // 4 of 6 are 66 of 100, 32 more than 3 of 6 once weighed; the fewer processors cost 33.
+      what: 'cuts off what is no whole number',
+      given: {
+        a: { cpu: '148m', labels: { x: 'yes', y: 'yes' } },
+        b: { labels: { x: 'yes' } },
+        m: { labels: { x: 'yes', y: 'yes', z: 'yes' } },
+      },
+      asked: {
+        preferences: { nodeAffinity: [wish('x', 'yes', 3), wish('y', 'yes', 1), wish('z', 'yes', 2)] },
+      },
+      order: ['m', 'b', 'a'],
+    },
+    {
       what: 'keeps what is warm where others are no better',
       given: { a: {}, b: { held: 1 }, c: { free: 9 } },
       order: ['b', 'c', 'a'],

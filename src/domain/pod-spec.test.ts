@@ -263,6 +263,14 @@ describe('readMetadata', () => {
   ])('reads $value', ({ value, metadata }) => {
     expect(readMetadata(value)).toEqual(metadata);
   });
+
+  it('reads the first 1000 of annotations of our own, and passes over all others', () => {
+    const many = (prefix: string) =>
+      Array.from({ length: 3000 }, (_, index): [string, string] => [`${prefix}${index}`, 'x']);
+    const annotations = Object.fromEntries([...many('other/'), ...many('ips/')]);
+    expect(Object.keys(readMetadata({ annotations }).annotations ?? {})).toHaveLength(1000);
+    expect(readMetadata({ annotations }).annotations).toHaveProperty('ips/0');
+  });
 });
 
 describe('unreadAnnotations', () => {
