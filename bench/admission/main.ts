@@ -30,7 +30,7 @@ const LOAD_CORE = '1';
 const { values: flags } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' },
-    ms: { type: 'string', default: '1000' },
+    ms: { type: 'string', default: '700' },
     servers: { type: 'string', default: Object.keys(SERVERS).join() },
     reviews: { type: 'string', default: REVIEWS.map(({ name }) => name).join(';') },
     protocols: { type: 'string', default: Object.keys(PROTOCOLS).join() },
