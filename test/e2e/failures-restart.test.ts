@@ -91,8 +91,9 @@ test('killed at random moments, IPS ends its rounds after the restart, and no no
     await sleep(moment(3000));
     await ips.kill();
     if (await isWarming('killed')) inTheMiddle += 1;
-    // What the one before began by one strategy, this one goes on with by the other.
-    const env = { PULL_STRATEGY: STRATEGIES[(kills + 1) % STRATEGIES.length] ?? '' };
+    // What the one before began by one strategy, this one goes on with by the other. The first, which lived until it had
+    // begun, was of the first strategy; the last, which lives to the end, is of the other.
+    const env = { PULL_STRATEGY: STRATEGIES[kills % STRATEGIES.length] ?? '' };
     ips = await startIps(kit.cluster, { webhookPort: ips.webhookPort, webhook: false, env });
   }
   await roundsEnd('killed', unreachable);
