@@ -531,6 +531,18 @@ describe('the rest of a plan', () => {
     expect(of(spec, {}).fingerprint).toBe(of({}, {}).fingerprint);
   });
 
+  it('counts a bare pod by its own labels where constraints spread it', () => {
+    const zone = { topologyKey: 'zone', maxSkew: 1, whenUnsatisfiable: 'DoNotSchedule' };
+    const spread = { ...zone, labelSelector: { matchLabels: { app: 'web' } } };
+    const of = (app: string) => {
+      const metadata = { labels: { app }, annotations: { ...OPTED_IN, 'ips/max-nodes': '1' } };
+      const pod: Pod = { metadata, spec: { topologySpreadConstraints: [spread] } };
+      return planOf(workloadOf('Pod', pod)).preferences;
+    };
+    expect(of('web')).toEqual({ topologySpreadConstraints: [zone] });
+    expect(of('db')).toEqual({ topologySpreadConstraints: [] });
+  });
+
   it('has a fingerprint of its own in each namespace', () => {
     const inNamespace = (namespace: string) =>
       planOf(workloadOf('Deployment', deployment({}, { namespace }))).fingerprint;

@@ -18,7 +18,7 @@ export type Workload = {
   metadata: ObjectMeta;
   template: {
     annotations: Record<string, string>;
-    /** Of the pods; of a workload that is a pod, none. */
+    /** Of the pods. */
     labels: Record<string, string>;
     spec: PodSpec;
     /** What of the spec could not be read. */
@@ -95,15 +95,20 @@ function isPod(type: WorkloadType): boolean {
 function ownTemplate(pod: KubernetesObject): Workload['template'] {
   const read = readPodSpec((pod as { spec?: unknown }).spec);
   if (read.spec.nodeName && !wishedForItsNode(pod)) delete read.spec.nodeName;
-  return { annotations: {}, labels: {}, ...read };
+  return { annotations: {}, labels: podLabels(pod.metadata), ...read };
 }
 
 function readTemplate(type: WorkloadType, template: Record<string, unknown> = {}): Workload['template'] {
   const { annotations = {} } = readMetadata(template['metadata']);
-  const labels = readStrings(record(template['metadata'])?.['labels']) ?? {};
   const { spec, warnings } = readPodSpec(template['spec']);
   warnings.unshift(...unreadAnnotations(template['metadata']));
+  const labels = podLabels(template['metadata']);
   return { annotations, labels, spec: type.podSpec?.(spec) ?? spec, warnings };
+}
+
+/** All of them, by which spread constraints count pods: of a workload's own labels only those of IPS are kept. */
+function podLabels(metadata: unknown): Record<string, string> {
+  return readStrings(record(metadata)?.['labels']) ?? {};
 }
 
 /** Without the labels by which controllers tell their pods apart: the same template has the same hash in every object. */
@@ -156,7 +161,7 @@ export function planOf(workload: Workload): PrewarmPlan {
   };
   const requirements = requirementsOf(spec);
   const limited = settings.maxNodes !== undefined && settings.maxNodes !== ALL_NODES;
-  const preferences = limited ? preferencesOf(spec, podLabels(workload)) : undefined;
+  const preferences = limited ? preferencesOf(spec, workload.template.labels) : undefined;
   const print = fingerprint({
     namespace: workload.metadata.namespace ?? '',
     images,
@@ -184,10 +189,6 @@ export function planOfKept(workload: Workload): PrewarmPlan {
   const plan = planOf(workload);
   plans.set(workload, plan);
   return plan;
-}
-
-function podLabels({ kind, metadata, template }: Workload): Record<string, string> {
-  return kind === 'Pod' ? (metadata.labels ?? {}) : template.labels;
 }
 
 function requirementsOf(spec: PodSpec): NodeRequirements {
