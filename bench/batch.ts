@@ -1,6 +1,3 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { cpus, totalmem } from 'node:os';
-import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type { Pod } from '../src/domain/kubernetes.ts';
@@ -11,10 +8,11 @@ import { RESOURCES } from '../src/kube/resources.ts';
 import { type Cluster, kubectl, startCluster, stopCluster } from '../test/cluster/cluster.ts';
 import { startKwok } from '../test/cluster/components.ts';
 import { addFakeNodes } from '../test/cluster/fake-nodes.ts';
-import { run as runProgram, waitFor } from '../test/cluster/run.ts';
+import { waitFor } from '../test/cluster/run.ts';
 import { sandboxObstacle } from '../test/cluster/sandbox.ts';
 import { type Ips, installIps, startIps } from '../test/e2e/ips.ts';
 import { missedGoals, report } from './report.ts';
+import { keepResults } from './results.ts';
 import { cleanUp, type Run, SHAPES, type Shape } from './shapes.ts';
 import { countIps, readRequests, requestsSince } from './writes.ts';
 
@@ -41,7 +39,6 @@ export type Result = {
 
 const IMAGES = 5;
 const POOL = 'bench';
-const RESULTS = join(import.meta.dirname, 'results');
 const { values: flags } = parseArgs({
   options: {
     nodes: { type: 'string', default: '300' },
@@ -164,26 +161,16 @@ async function atRest(
 }
 
 async function keep(at: Cluster, results: Result[]): Promise<void> {
-  const date = new Date().toISOString();
-  const version = JSON.parse(await kubectl(at, ['version', '-o', 'json']));
-  const commit = await runProgram('git', ['describe', '--always', '--dirty']).catch(() => 'unknown');
-  const data = {
+  const { serverVersion } = JSON.parse(await kubectl(at, ['version', '-o', 'json']));
+  const file = await keepResults('batch', {
     command: `make bench-batch NODES=${nodeCount} ROUNDS=${flags.rounds}`,
-    date,
-    commit: commit.trim(),
-    versions: { kubernetes: version.serverVersion?.gitVersion, node: process.version },
-    machine: {
-      cpu: cpus()[0]?.model ?? 'unknown',
-      cpus: cpus().length,
-      memoryGB: Math.round(totalmem() / 1e9),
+    versions: { kubernetes: serverVersion?.gitVersion },
+    data: {
+      nodes: nodeCount,
+      images: IMAGES,
+      shapes: Object.fromEntries(shapes.map(({ name, about }) => [name, about])),
+      results,
     },
-    nodes: nodeCount,
-    images: IMAGES,
-    shapes: Object.fromEntries(shapes.map(({ name, about }) => [name, about])),
-    results,
-  };
-  await mkdir(RESULTS, { recursive: true });
-  const file = join(RESULTS, `batch-${date.slice(0, 19).replace(/[T:]/g, '-')}.json`);
-  await writeFile(file, `${JSON.stringify(data, undefined, 2)}\n`);
-  say(`kept as ${relative(process.cwd(), file)}`);
+  });
+  say(`kept as ${file}`);
 }

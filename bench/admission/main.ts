@@ -1,13 +1,13 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { cpus, loadavg, tmpdir, totalmem } from 'node:os';
-import { join, relative } from 'node:path';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cpus, loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { run } from '../../test/cluster/run.ts';
+import { firstLineOf, goModuleVersion, keepResults, writeSection } from '../results.ts';
 import { type Measured, measure, PROTOCOLS, type Protocol } from './load.ts';
-import { goalsOf, report, writeSection } from './report.ts';
+import { goalsOf, report } from './report.ts';
 import { REVIEWS, type Review } from './reviews.ts';
 import { checkSameWork } from './same-work.ts';
-import { prepare, SERVERS, type Server, type ServerName, startServer } from './servers.ts';
+import { PEER, prepare, SERVERS, type Server, type ServerName, startServer } from './servers.ts';
 
 /**
  * How fast IPS answers admission reviews, beside a Go webhook that does the same work and the least that Node can do:
@@ -23,7 +23,6 @@ export type Result = Measured & {
 };
 
 const ROOT = join(import.meta.dirname, '../..');
-const RESULTS = join(ROOT, 'bench/results');
 const PAGE = join(ROOT, 'docs/performance.md');
 const SERVER_CORE = '0';
 const LOAD_CORE = '1';
@@ -86,7 +85,7 @@ async function bench(): Promise<void> {
   console.log(report(results));
   if (flags.look) return;
   await keep(results);
-  await writeSection(PAGE, report(results));
+  await writeSection(PAGE, 'admission', report(results));
   if (goalsOf(results).some(({ met }) => !met)) process.exitCode = 1;
 }
 
@@ -127,36 +126,22 @@ function fileOf(review: Review): string {
 }
 
 async function keep(results: Result[]): Promise<void> {
-  const date = new Date().toISOString();
-  const lineOf = async (program: string, args: string[]) =>
-    (await run(program, args).catch(() => 'unknown')).split('\n')[0];
-  const peer = ['list', '-C', join(ROOT, 'bench/peers/admission'), '-m', 'sigs.k8s.io/controller-runtime'];
-  const data = {
+  const file = await keepResults('admission', {
     command: `make bench-admission ROUNDS=${flags.rounds}`,
-    date,
-    commit: await lineOf('git', ['describe', '--always', '--dirty']),
     versions: {
-      node: process.version,
-      go: await lineOf('go', ['env', 'GOVERSION']),
-      controllerRuntime: (await lineOf('go', peer))?.split(' ')[1],
-      load: await lineOf('h2load', ['--version']),
+      go: await firstLineOf('go', ['env', 'GOVERSION']),
+      controllerRuntime: await goModuleVersion(PEER, 'sigs.k8s.io/controller-runtime'),
+      load: await firstLineOf('h2load', ['--version']),
     },
-    machine: {
-      cpu: cpus()[0]?.model ?? 'unknown',
-      cpus: cpus().length,
-      memoryGB: Math.round(totalmem() / 1e9),
-      loadBefore,
-      pinned: `servers to core ${SERVER_CORE}, load to core ${LOAD_CORE}`,
+    machine: { loadBefore, pinned: `servers to core ${SERVER_CORE}, load to core ${LOAD_CORE}` },
+    data: {
+      secondsEach: Number(flags.ms) / 1000,
+      servers: SERVERS,
+      reviews: Object.fromEntries(reviews.map(({ name, about }) => [name, about])),
+      results: results.map(rounded),
     },
-    secondsEach: Number(flags.ms) / 1000,
-    servers: SERVERS,
-    reviews: Object.fromEntries(reviews.map(({ name, about }) => [name, about])),
-    results: results.map(rounded),
-  };
-  await mkdir(RESULTS, { recursive: true });
-  const file = join(RESULTS, `admission-${date.slice(0, 19).replace(/[T:]/g, '-')}.json`);
-  await writeFile(file, `${JSON.stringify(data, undefined, 2)}\n`);
-  say(`kept as ${relative(process.cwd(), file)}`);
+  });
+  say(`kept as ${file}`);
 }
 
 function rounded(result: Result): Result {

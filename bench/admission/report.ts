@@ -1,4 +1,3 @@
-import { readFile, writeFile } from 'node:fs/promises';
 import type { Measured } from './load.ts';
 import type { Result } from './main.ts';
 import type { ServerName } from './servers.ts';
@@ -132,14 +131,4 @@ export function goalsOf(results: Result[]): Goal[] {
       { where, reached: `p99 ${p99.toFixed(1)} ms`, goal: 'under 20', met: p99 < 20 },
     ];
   });
-}
-
-/** Puts the text between the two marks of that name on a page, and leaves the rest of it as it is. */
-export async function writeSection(page: string, text: string, name = 'admission'): Promise<void> {
-  const [first, last] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
-  const before = await readFile(page, 'utf8');
-  const begin = before.indexOf(first);
-  const end = before.indexOf(last);
-  if (begin < 0 || end < begin) throw new Error(`${page} has no ${first} and ${last}`);
-  await writeFile(page, `${before.slice(0, begin)}${first}\n\n${text}\n\n${before.slice(end)}`);
 }

@@ -27,7 +27,7 @@ export const SERVERS = {
 export type ServerName = keyof typeof SERVERS;
 
 const FIRST_PORT = 19_440;
-const PEER = join(import.meta.dirname, '../peers/admission');
+export const PEER = join(import.meta.dirname, '../peers/admission');
 
 /** Builds what is asked, and writes a certificate as IPS's own authority makes it. */
 export async function prepare(folder: string): Promise<void> {

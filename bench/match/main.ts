@@ -1,10 +1,9 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { cpus, tmpdir, totalmem } from 'node:os';
-import { join, relative } from 'node:path';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { KubernetesNode } from '../../src/domain/kubernetes.ts';
-import { run } from '../../test/cluster/run.ts';
-import { writeSection } from '../admission/report.ts';
+import { firstLineOf, goModuleVersion, keepResults, writeSection } from '../results.ts';
 import { type Costs, costsOf } from './costs.ts';
 import { type BenchPod, makeNodes, makePods, POD_KINDS } from './input.ts';
 import { PEER, type Peer, startPeer } from './peer.ts';
@@ -29,7 +28,6 @@ export type Result = {
 };
 
 const ROOT = join(import.meta.dirname, '../..');
-const RESULTS = join(ROOT, 'bench/results');
 const SIZES = [10, 100, 1_000, 5_000];
 const WORKLOADS = 500;
 const SEED = 1;
@@ -72,7 +70,7 @@ async function bench(): Promise<void> {
   if (flags.look) return;
   await keep(results, costs);
   await writeFile(join(ROOT, 'docs/match.svg'), plot(results, costs));
-  await writeSection(join(ROOT, 'docs/performance.md'), report(results, costs), 'match');
+  await writeSection(join(ROOT, 'docs/performance.md'), 'match', report(results, costs));
   for (const goal of missedGoals(results, costs)) {
     console.log(`goal missed: ${goal}`);
     process.exitCode = 1;
@@ -123,23 +121,13 @@ async function inTurns(
 }
 
 async function keep(results: Result[], costs: Costs[]): Promise<void> {
-  const lineOf = async (program: string, args: string[]) =>
-    (await run(program, args).catch(() => 'unknown')).split('\n')[0];
-  const library = await lineOf('go', ['list', '-C', PEER, '-m', 'k8s.io/component-helpers']);
-  const date = new Date().toISOString();
-  const data = {
-    ...{ command: `make bench-match ROUNDS=${rounds}`, date },
-    commit: await lineOf('git', ['describe', '--always', '--dirty']),
+  const file = await keepResults('match', {
+    command: `make bench-match ROUNDS=${rounds}`,
     versions: {
-      node: process.version,
-      go: await lineOf('go', ['env', 'GOVERSION']),
-      componentHelpers: library?.split(' ')[1],
+      go: await firstLineOf('go', ['env', 'GOVERSION']),
+      componentHelpers: await goModuleVersion(PEER, 'k8s.io/component-helpers'),
     },
-    machine: { cpu: cpus()[0]?.model, cores: cpus().length, memoryGB: Math.round(totalmem() / 2 ** 30) },
-    ...{ seed: SEED, results, costs },
-  };
-  await mkdir(RESULTS, { recursive: true });
-  const file = join(RESULTS, `match-${date.replace(/[:.]/g, '-').replace('T', '-').slice(0, 19)}.json`);
-  await writeFile(file, `${JSON.stringify(data, undefined, 2)}\n`);
-  say(`kept in ${relative(ROOT, file)}`);
+    data: { seed: SEED, results, costs },
+  });
+  say(`kept as ${file}`);
 }
