@@ -59,7 +59,7 @@ export function settings(cluster: Cluster): object {
 }
 
 /** The webhook configuration as shipped, but for its address: here IPS is no Service. */
-async function installWebhook(cluster: Cluster, port: number): Promise<void> {
+export async function installWebhook(cluster: Cluster, port: number): Promise<void> {
   const text = await readFile(join(BASE, 'webhook.yaml'), 'utf8');
   const configuration = parseAllDocuments(text)[0]?.toJS() as {
     webhooks: { clientConfig: { service?: { path: string }; url?: string } }[];
