@@ -90,6 +90,7 @@ const TASK: { spec: Everything<PrewarmTaskSpec>; status: Everything<PrewarmTaskS
     failedNodes: 'aaaaaa',
     spentNodes: 'aaaaaa',
     warmed: [{ images: [0], since: TIME, nodes: 'aaaaaa' }],
+    wantsSince: TIME,
     coldSince: TIME,
     startedAt: TIME,
     finishedAt: TIME,

@@ -89,6 +89,8 @@ export type PrewarmTaskStatus = {
   /** Those of them that used up their tries and wait for the long one, packed. */
   spentNodes?: string;
   warmed?: WarmedRecord[];
+  /** Since when it has had work to do without a break: its age among those that wait, see rank.ts. */
+  wantsSince?: string;
   /** Since when not every eligible node has every image. */
   coldSince?: string;
   startedAt?: string;

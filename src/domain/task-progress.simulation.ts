@@ -105,7 +105,8 @@ export function simulateTask(
 
   function input() {
     const eligible = [...machines.values()].filter((each) => !each.cordoned).map((each) => each.object);
-    const task: PrewarmTask = { metadata: { name: 't', uid: 'task-uid', generation: 1 }, spec, status };
+    const metadata = { name: 't', uid: 'task-uid', generation: 1, creationTimestamp: START };
+    const task: PrewarmTask = { metadata, spec, status };
     const outcomes = (status.batches ?? []).map((batch): [string, NodeOutcome[]] => [
       batch.jobName,
       batch.nodes.map((node) => ended.get(`${batch.jobName}/${node}`) ?? { state: 'running' }),

@@ -59,6 +59,7 @@ describe('a first round', () => {
       nodes: { eligible: 3, warm: 0, warming: 0, failed: 0 },
       observedGeneration: 1,
       coldSince: START,
+      wantsSince: START,
     });
   });
 
@@ -74,6 +75,7 @@ describe('a first round', () => {
       batch: 1,
       width: 5,
       coldSince: START,
+      wantsSince: START,
       startedAt: START,
       batches: [
         expect.objectContaining({

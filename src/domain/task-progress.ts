@@ -12,6 +12,7 @@ import {
   type TaskPhase,
 } from './prewarm-task.ts';
 import { batchSize, currentWidth, nextWidth, widthOfNewRound } from './pull-width.ts';
+import { wantsSince } from './rank.ts';
 import { progressMessage } from './status-text.ts';
 import { type WarmNodes, warmNodes } from './warm-nodes.ts';
 
@@ -78,6 +79,9 @@ export function taskProgress(input: ProgressInput): Progress {
     failed: states.failed,
   };
   status.progress = `${states.warm}/${input.eligible.length}`;
+  const wants = wantsSince(input.task, busy, input.nowMs);
+  if (wants) status.wantsSince = wants;
+  else delete status.wantsSince;
   if (!busy) endTry(input, status, states, warm);
   else if (status.phase !== 'Warming') status.phase = 'Pending';
   if (status.phase === 'Warm' || input.eligible.length === 0) delete status.coldSince;
