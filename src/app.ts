@@ -28,6 +28,7 @@ export async function startApp(
   log: Logger,
 ): Promise<App> {
   const now = () => new Date();
+  let ending = false;
   const metrics = createMetrics({ version });
   const types = workloadTypes(config.customWorkloads);
   const client = createKubeClient(loadKubeConfig(config.kubeconfig), {
@@ -58,6 +59,7 @@ export async function startApp(
     registry: metrics.registry,
     readiness: () => {
       const checks = {
+        ...(ending ? { ending: 'this replica was told to end' } : {}),
         informers: controller.hasSynced() ? 'ok' : 'not synced with the API server yet',
         authority: certificates.readiness(),
       };
@@ -69,6 +71,7 @@ export async function startApp(
     certificates: await certificates.open(),
     types,
     excludedNamespaces: config.excludedNamespaces,
+    drainMs: config.drainSeconds * 1000,
     observe(result, seconds, error) {
       if (error) log.error({ err: error }, 'admission failed');
       metrics.admissionRequests.inc({ result });
@@ -82,10 +85,12 @@ export async function startApp(
   started.catch((error: unknown) => log.error({ err: error }, 'the controller did not start'));
   return {
     async stop() {
+      ending = true;
       certificates.close();
-      // Admission goes last but one: what is in flight is answered while the loops wind up.
-      await Promise.race([controller.stop(), sleep(LOOPS_MS, undefined, { ref: false })]);
-      await Promise.all([admission.close(), api.close()]);
+      const loops = Promise.race([controller.stop(), sleep(LOOPS_MS, undefined, { ref: false })]);
+      // Probes are answered as long as admissions are.
+      await Promise.all([loops, admission.close()]);
+      await api.close();
     },
   };
 }

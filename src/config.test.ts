@@ -24,6 +24,7 @@ const DEFAULTS: Config = {
   maxActiveTasks: 3,
   maxConcurrentPulls: 50,
   resyncSeconds: 600,
+  drainSeconds: 5,
   logLevel: 'info',
 };
 
@@ -67,6 +68,7 @@ describe('readConfig', () => {
         MAX_ACTIVE_TASKS: '1000',
         MAX_CONCURRENT_PULLS: '10000',
         RESYNC_SECONDS: '86400',
+        DRAIN_SECONDS: '0',
         LOG_LEVEL: 'trace',
       },
       change: {
@@ -92,6 +94,7 @@ describe('readConfig', () => {
         maxActiveTasks: 1000,
         maxConcurrentPulls: 10_000,
         resyncSeconds: 86_400,
+        drainSeconds: 0,
         logLevel: 'trace',
       },
     },

@@ -24,6 +24,7 @@ export type Config = {
   maxActiveTasks: number;
   maxConcurrentPulls: number;
   resyncSeconds: number;
+  drainSeconds: number;
   logLevel: string;
 };
 
@@ -127,6 +128,12 @@ export const OPTIONS = {
     fallback: '600',
     help: 'how often all workloads are looked at for annotations that admission missed',
   },
+  drainSeconds: {
+    env: 'DRAIN_SECONDS',
+    flag: 'drain-seconds',
+    fallback: '5',
+    help: 'how long admission goes on after SIGTERM, until the API server calls other replicas',
+  },
   logLevel: {
     env: 'LOG_LEVEL',
     flag: 'log-level',
@@ -223,6 +230,7 @@ export function readSettings(flags: Flags, environment: NodeJS.ProcessEnv, error
     maxActiveTasks: integer('maxActiveTasks', 1, 1000),
     maxConcurrentPulls: integer('maxConcurrentPulls', 1, 10_000),
     resyncSeconds: integer('resyncSeconds', 1, 86_400),
+    drainSeconds: integer('drainSeconds', 0, 300),
     logLevel: oneOf('logLevel', LOG_LEVELS),
   };
   if (config.pullStrategy === 'injected-noop' && !config.workerImageLegacy)

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { type ClientHttp2Session, connect } from 'node:http2';
 import { Agent, request as httpsRequest } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -46,9 +47,9 @@ function sourceOf(first: ServingCertificate): CertificateSource & { change(next:
   };
 }
 
-async function start(source = certificates) {
+async function start(source = certificates, drainMs = 0) {
   const server = await createAdmissionServer({
-    certificates: source,
+    ...{ certificates: source, drainMs },
     types: workloadTypes([]),
     excludedNamespaces: [],
     observe() {},
@@ -66,7 +67,7 @@ function openSession(port: number, ca: string): ClientHttp2Session {
   return session;
 }
 
-type Answer = { status: number | undefined; body: string };
+type Answer = { status: number | undefined; body: string; headers?: IncomingHttpHeaders };
 
 /** Posts in two parts; the second waits for `meanwhile`. */
 function post2(session: ClientHttp2Session, body: string, meanwhile?: Promise<unknown>): Promise<Answer> {
@@ -102,7 +103,9 @@ function post1(port: number, ca: string, body: string, agent?: Agent): Promise<A
       response.on('data', (part: string) => {
         text += part;
       });
-      response.on('end', () => resolve({ status: response.statusCode, body: text }));
+      response.on('end', () =>
+        resolve({ status: response.statusCode, body: text, headers: response.headers }),
+      );
     });
     request.on('error', reject);
     request.end(body);
@@ -177,6 +180,14 @@ describe('the admission server', () => {
     expectLabelled(await post1(port, ca, REVIEW.replace('"labels":{}}', `"labels":{}},${spec}`)));
   });
 
+  it('keeps an idle connection of HTTP/1.1 for longer than the API server does, which is 90 s', async () => {
+    const { port, ca } = await start();
+    const agent = new Agent({ keepAlive: true });
+    onTestFinished(() => agent.destroy());
+    const { headers } = await post1(port, ca, REVIEW, agent);
+    expect(Number(/timeout=(\d+)/.exec(String(headers?.['keep-alive']))?.[1])).toBeGreaterThan(90);
+  });
+
   it('is trusted by nobody who does not know its authority', async () => {
     const { port } = await start();
     const other = await newCertificate();
@@ -200,6 +211,33 @@ describe('the admission server', () => {
 });
 
 describe('at the end, the admission server', () => {
+  it('goes on for a while for those that do not know it yet, and tells each to go elsewhere', async () => {
+    const { server, port, ca } = await start(certificates, 3_000);
+    const agent = new Agent({ keepAlive: true });
+    onTestFinished(() => agent.destroy());
+    const session = openSession(port, ca);
+    await post2(session, REVIEW);
+    const before = await post1(port, ca, REVIEW, agent);
+    expect(before.headers?.connection).toBe('keep-alive');
+
+    const goaway = new Promise((resolve) => session.once('goaway', resolve));
+    let isClosed = false;
+    const closed = server.close().then(() => {
+      isClosed = true;
+    });
+    await goaway;
+    for (const each of [undefined, agent]) {
+      const answer = await post1(port, ca, REVIEW, each);
+      expectLabelled(answer);
+      expect(answer.headers?.connection).toBe('close');
+    }
+    const late = openSession(port, ca);
+    expectLabelled(await post2(late, REVIEW));
+    expect(isClosed).toBe(false);
+    await closed;
+    await expect(post1(port, ca, REVIEW)).rejects.toThrow(/ECONNREFUSED/);
+  });
+
   it('does not wait for connections that are open and idle', async () => {
     const { server, port, ca } = await start();
     const agent = new Agent({ keepAlive: true });

@@ -17,6 +17,12 @@ const REQUEST_TIMEOUT_MS = 5_000;
 /** Node's default of 64 KB for a connection makes many requests in flight wait for each other. */
 const HTTP2_WINDOW = 4 << 20;
 
+/**
+ * Longer than the 90 s for which the API server keeps an idle connection of HTTP/1.1, by which it calls every Service:
+ * were it closed here, a call could be on its way at that moment, and the API server repeats none.
+ */
+const KEEP_ALIVE_MS = 120_000;
+
 /** As Go's servers have it; Node's default is no limit. */
 const MAX_STREAMS = 250;
 /** How often what takes too long is looked for. */
@@ -26,9 +32,12 @@ const SWEEP_MS = 1_000;
 const LAST_ANSWERS_MS = 2_000;
 const FLUSH_MS = 50;
 
-/** The TLS server that the API server calls: HTTP/2 and HTTP/1.1 on one port, its certificate renewed without a restart. */
+/**
+ * The TLS server that the API server calls: HTTP/2 and HTTP/1.1 on one port, its certificate renewed without a restart.
+ * When it is closed it goes on for `drainMs`, and every answer says that the connection ends.
+ */
 export async function createAdmissionServer(
-  options: AdmissionOptions & { certificates: CertificateSource },
+  options: AdmissionOptions & { certificates: CertificateSource; drainMs: number },
 ): Promise<FastifyInstance> {
   const { cert, key } = options.certificates.current();
   const server = fastify({
@@ -54,16 +63,22 @@ export async function createAdmissionServer(
     session.once('close', () => sessions.delete(session));
   });
   // Of HTTP/1.1; fastify sets them for HTTP/1.1 servers only.
-  const timeouts = { headersTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS };
+  const timeouts = {
+    ...{ headersTimeout: REQUEST_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
+    keepAliveTimeout: KEEP_ALIVE_MS,
+  };
   Object.assign(server.server, timeouts);
   const connections = new Set<TLSSocket>();
   server.server.on('secureConnection', (socket: TLSSocket) => {
     connections.add(socket);
     socket.once('close', () => connections.delete(socket));
   });
-  // The API server keeps its connections open for minutes. Each is told to take no more (GOAWAY), so that the next call
-  // goes to another replica by a new one; what is in flight is answered before they go.
+  // The API server keeps its connections open for minutes, and makes new ones here until its kube-proxy has learnt that
+  // this replica ends. Until then all are served, but each is told to go elsewhere: by GOAWAY, or, in HTTP/1.1, by the
+  // `Connection: close` that fastify adds from now on. What is in flight at the end is answered before they go.
   server.addHook('preClose', async () => {
+    for (const session of sessions) session.close();
+    await sleep(options.drainMs);
     const end = Date.now() + LAST_ANSWERS_MS;
     for (const session of sessions) session.close();
     while ((inFlight.size > 0 || sessions.size > 0) && Date.now() < end) await sleep(10);

@@ -107,6 +107,8 @@ export async function startIps(cluster: Cluster, options: StartOptions = {}): Pr
       WEBHOOK_PORT: String(options.webhookPort ?? 0),
       WEBHOOK_HOSTS: cluster.sandbox.hostAddress,
       ...workerImages(cluster),
+      // Nobody who would have to learn first that it ends stands before it.
+      DRAIN_SECONDS: '0',
       // Any test may be run with either strategy: PULL_STRATEGY=injected-noop make test-e2e
       PULL_STRATEGY: process.env['PULL_STRATEGY'],
       KUBECONFIG: login,

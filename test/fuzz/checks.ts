@@ -46,6 +46,7 @@ export async function createSubject(): Promise<Subject> {
   const pair = await issueServingCertificate({ authority, ...names, now, validityDays: 1 });
   const results: Subject['results'] = new Map();
   const server = await createAdmissionServer({
+    drainMs: 0,
     certificates: { current: () => ({ ...pair, ca: authority.cert }), onChange() {}, close() {} },
     excludedNamespaces: ['kube-system'],
     types: TYPES,
