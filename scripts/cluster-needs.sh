@@ -21,6 +21,8 @@ need /usr/lib/cni/ptp containernetworking-plugins
 need /usr/bin/docker-registry docker-registry
 need /usr/sbin/nft nftables
 need /usr/bin/buildah buildah
+# Has the server too, under this name; the package redis-server would start one on a machine with systemd.
+need /usr/bin/redis-check-rdb redis-tools
 command -v gcc >/dev/null || missing+=(gcc)
 command -v ip >/dev/null || missing+=(iproute2)
 command -v openssl >/dev/null || missing+=(openssl)

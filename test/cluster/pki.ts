@@ -40,6 +40,12 @@ export async function writePki(folder: string, options: { address: string; nodes
   ]);
 }
 
+/** Writes a CA (`ca.crt`) and a server's certificate by it (`FILE.crt`, `FILE.key`) for these names into `folder`. */
+export async function writeServerPki(folder: string, file: string, names: string[]): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await issue(folder, await createAuthority(folder), file, { commonName: file }, names);
+}
+
 async function createKeys(): Promise<KeyPair> {
   const pair = await promisify(generateKeyPair)('rsa', {
     modulusLength: 2048,
