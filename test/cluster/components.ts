@@ -55,13 +55,18 @@ export async function startComponents(
 }
 
 /**
- * Starts kwok, which plays any node with the annotation `kwok.x-k8s.io/node: fake`. Its pods never really pull. Gives
- * what ends it.
+ * Starts kwok, which plays any node with the annotation `kwok.x-k8s.io/node: fake`. Its pods never really pull; those
+ * of Jobs run for up to `mostPodMs`. Gives what ends it.
  */
-export async function startKwok(cluster: Cluster): Promise<() => Promise<void>> {
+export async function startKwok(cluster: Cluster, mostPodMs = 0): Promise<() => Promise<void>> {
   const stages = await readdir(cluster.binaries.stages);
   const texts = await Promise.all(
-    stages.map((name) => readFile(join(cluster.binaries.stages, name), 'utf8')),
+    stages.map(async (name) => {
+      const text = await readFile(join(cluster.binaries.stages, name), 'utf8');
+      if (mostPodMs === 0 || !name.includes('pod-complete')) return text;
+      const delay = `{ durationMilliseconds: 0, jitterDurationMilliseconds: ${mostPodMs} }`;
+      return text.replace('\nspec:\n', `\nspec:\n  delay: ${delay}\n`);
+    }),
   );
   const config = join(cluster.folder, 'kwok.yaml');
   await writeFile(config, texts.join('\n---\n'));

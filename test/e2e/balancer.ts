@@ -7,6 +7,8 @@ export type Balancer = {
   port: number;
   /** Asks again now, without waiting for the next probe; gives how many are ready. */
   probe(): Promise<number>;
+  /** Ends every connection and takes no other, until the answer is called. */
+  cutOff(): () => void;
   stop(): Promise<void>;
 };
 
@@ -21,6 +23,7 @@ const PROBE_TIMEOUT_MS = 2_000;
 export async function startBalancer(endpoints: () => Endpoint[]): Promise<Balancer> {
   let ready: Endpoint[] = [];
   let turn = 0;
+  let cut = false;
   const open = new Set<Socket>();
 
   async function probe(): Promise<number> {
@@ -31,7 +34,7 @@ export async function startBalancer(endpoints: () => Endpoint[]): Promise<Balanc
   }
 
   const server = createServer({ noDelay: true }, (client) => {
-    const wanted = endpoints();
+    const wanted = cut ? [] : endpoints();
     const able = ready.filter((each) => wanted.includes(each));
     turn += 1;
     const next = able[turn % able.length];
@@ -64,6 +67,13 @@ export async function startBalancer(endpoints: () => Endpoint[]): Promise<Balanc
   return {
     port: (server.address() as AddressInfo).port,
     probe,
+    cutOff() {
+      cut = true;
+      for (const socket of open) socket.resetAndDestroy();
+      return () => {
+        cut = false;
+      };
+    },
     async stop() {
       stopped = true;
       clearTimeout(timer);

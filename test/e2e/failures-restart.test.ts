@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { pushTestImage } from '../cluster/cluster.ts';
 import { startKwok } from '../cluster/components.ts';
 import { addFakeNodes } from '../cluster/fake-nodes.ts';
+import { seeded } from '../seeded.ts';
 import { type Ips, startIps } from './ips.ts';
 import { createKit, deployment, type Kit, PREWARM, STRATEGIES, unique, WEB_NODES } from './kit.ts';
 import { type Witness, witness } from './witness.ts';
@@ -37,15 +38,8 @@ afterAll(async () => {
   await stopKwok?.();
 });
 
-let state = SEED;
-
-/** mulberry32: a moment from 0 to `most`, in ms, the same for the same seed. */
-function moment(most: number): number {
-  state = (state + 0x6d2b79f5) | 0;
-  let value = Math.imul(state ^ (state >>> 15), 1 | state);
-  value = (value + Math.imul(value ^ (value >>> 7), 61 | value)) ^ value;
-  return (((value ^ (value >>> 14)) >>> 0) / 2 ** 32) * most;
-}
+/** Moments from 0 to so many ms. */
+const moment = seeded(SEED).below;
 
 /** A round of many small batches, and one in which a pull fails that is tried again. */
 async function startRounds(name: string): Promise<string> {

@@ -26,6 +26,8 @@ export type Replicas = {
   metric(name: string, labels?: string): Promise<number>;
   /** Waits until so many (all that run, if not given) are behind the balancer. */
   ready(count?: number): Promise<void>;
+  /** No admission review reaches any of them, until the answer is called. */
+  cutOff(): () => void;
   /** Ends what still runs. */
   stop(): Promise<void>;
 };
@@ -86,6 +88,7 @@ export async function startReplicas(cluster: Cluster, options: ReplicasOptions):
       return values.reduce((sum, value) => sum + value, 0);
     },
     ready,
+    cutOff: balancer.cutOff,
     async stop() {
       // One that was stopped by a signal would not hear the next.
       for (const each of running()) each.thaw();

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { NODES_ANNOTATION, TASK_LABEL } from '../../src/domain/annotations.ts';
+import { parseIndexes } from '../../src/domain/batch-outcome.ts';
 import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import type { Kit } from './kit.ts';
 
@@ -9,9 +10,14 @@ type Container = { name: string; image: string };
 type PodSpec = { nodeName?: string; volumes?: Volume[]; containers: Container[] };
 type Seen = KubernetesObject & {
   spec: PodSpec & { template?: { metadata: KubernetesObject['metadata']; spec: PodSpec } };
-  status?: { phase?: string; conditions?: { type: string; status: string }[] };
+  status?: {
+    phase?: string;
+    conditions?: { type: string; status: string }[];
+    completedIndexes?: string;
+    failedIndexes?: string;
+  };
 };
-type WatchEvent = { type: string; object: Seen };
+export type WatchEvent = { type: string; object: Seen };
 
 /** What the API server saw of the warmers of a namespace, from one moment on, without a gap. */
 export type Witness = {
@@ -77,14 +83,18 @@ export function overlapsIn(kind: string, events: WatchEvent[]): string[] {
 
 function isFinished({ status }: Seen): boolean {
   if (status?.phase === 'Succeeded' || status?.phase === 'Failed') return true;
+  // From `FailureTarget` on a Job makes no more pods; it ends when its last pod has, which a lost node may hold up.
   return (status?.conditions ?? []).some(
-    ({ type, status: value }) => (type === 'Complete' || type === 'Failed') && value === 'True',
+    ({ type, status: value }) => ['Complete', 'Failed', 'FailureTarget'].includes(type) && value === 'True',
   );
 }
 
-function nodesOf({ spec }: Seen): string[] {
-  if (spec.template) return spec.template.metadata.annotations?.[NODES_ANNOTATION]?.split(',') ?? [];
-  return spec.nodeName ? [spec.nodeName] : [];
+/** Of a Job, those whose index has not ended yet. */
+function nodesOf({ spec, status }: Seen): string[] {
+  if (!spec.template) return spec.nodeName ? [spec.nodeName] : [];
+  const ended = [status?.completedIndexes, status?.failedIndexes].map(parseIndexes);
+  const nodes = spec.template.metadata.annotations?.[NODES_ANNOTATION]?.split(',') ?? [];
+  return nodes.filter((_, index) => !ended.some((indexes) => indexes.has(index)));
 }
 
 function sameWork(one: Seen, other: Seen): boolean {
