@@ -8,6 +8,7 @@ import { createState } from './api/state.ts';
 import { createCertificates } from './certs/certificates.ts';
 import type { Config } from './config.ts';
 import { createController } from './controller/controller.ts';
+import { createMemoryLock, createMemorySemaphore } from './coordination/memory.ts';
 import { workloadTypes } from './domain/workload-types.ts';
 import { createKubeClient } from './kube/client.ts';
 import { loadKubeConfig } from './kube/config.ts';
@@ -43,7 +44,12 @@ export async function startApp(
     ...{ client, types, metrics, now, log },
     excludedNamespaces: config.excludedNamespaces,
     maxActiveTasks: config.maxActiveTasks,
-    maxConcurrentPulls: config.maxConcurrentPulls,
+    coordination: {
+      lock: createMemoryLock(),
+      slots: createMemorySemaphore({ size: config.maxActiveTasks }),
+      tokens: createMemorySemaphore({ size: config.maxConcurrentPulls }),
+      shared: false,
+    },
     resyncSeconds: config.resyncSeconds,
     warmer: {
       strategy: config.pullStrategy,

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { createMemoryClaims, createMemoryTokens } from '../coordination/memory.ts';
+import type { Lock, Semaphore } from '../coordination/ports.ts';
 import { TASK_LABEL, WARMER_LABEL } from '../domain/annotations.ts';
 import { fleetOf } from '../domain/fleet.ts';
 import { createImageIndex } from '../domain/image-index.ts';
@@ -20,15 +20,17 @@ import { trimRuntimeClass } from '../domain/runtime-class.ts';
 import type { PresenceOf } from '../domain/task-progress.ts';
 import type { WarmerOptions } from '../domain/warmer-job.ts';
 import type { Workload } from '../domain/workload.ts';
-import type { WorkloadTypes } from '../domain/workload-types.ts';
+import type { WorkloadType, WorkloadTypes } from '../domain/workload-types.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { isConflict } from '../kube/errors.ts';
+import { isConflict, isNotFound } from '../kube/errors.ts';
 import { type Informer, keyOf } from '../kube/informer.ts';
 import { RESOURCES } from '../kube/resources.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { createBatchWatch } from './batch-watch.ts';
 import { resyncWorkloads } from './resync.ts';
-import { createTaskReconciler, rankOf } from './task-reconciler.ts';
+import { createTaskReconciler } from './task-reconciler.ts';
+import { createTaskShares } from './task-shares.ts';
+import { createTurns, taskOfLock } from './turns.ts';
 import { createWatches } from './watches.ts';
 import { createWorkQueue, type WorkQueue } from './work-queue.ts';
 import { createWorkloadReconciler } from './workload-reconciler.ts';
@@ -39,12 +41,23 @@ export type ControllerOptions = {
   types: WorkloadTypes;
   excludedNamespaces: readonly string[];
   maxActiveTasks: number;
-  maxConcurrentPulls: number;
+  coordination: Coordination;
   resyncSeconds: number;
   warmer: WarmerOptions & StrategyOptions;
   metrics: Metrics;
   now: () => Date;
   log: Logger;
+};
+
+/** How this replica shares its work with others. */
+export type Coordination = {
+  lock: Lock;
+  /** Of tasks that warm at the same time. */
+  slots: Semaphore;
+  /** Of warmers that run at the same time. */
+  tokens: Semaphore;
+  /** Whether there may be other replicas. */
+  shared: boolean;
 };
 
 export type Controller = {
@@ -70,10 +83,14 @@ const LONG_AWAY_MS = 3_000;
 const PING_EVERY_MS = 15_000;
 /** A connection that comes and goes must not become list after list. */
 const CATCH_UP_EVERY_MS = 60_000;
+const RESYNC_LOCK = 'resync';
+/** A replica that looked after all workloads until it died left its lock behind, and perhaps what it had not seen. */
+const RESYNC_ASK_MS = 60_000;
 
 /** The level-triggered loops: workloads to tasks, tasks to Jobs, Jobs to status. Each looks at what is, not at what happened. */
 export function createController(options: ControllerOptions): Controller {
   const { client, log, metrics, now } = options;
+  const { lock } = options.coordination;
   const logError = (what: 'workload' | 'task') => (key: string, error: unknown) => {
     // Somebody else wrote first: reading again is the answer, not a fault.
     if (isConflict(error)) log.debug({ err: error, key }, `${what}: conflict, trying again`);
@@ -88,7 +105,7 @@ export function createController(options: ControllerOptions): Controller {
   const workloads = createWorkloadWatches({
     ...{ types: options.types, informer, metrics, log },
     onChange: (key) => workloadQueue.add(key),
-    onAppeared: (type) => void resyncWorkloads(options, [type]),
+    onAppeared: (type) => void resync([type]),
   });
   const tasks = informer<PrewarmTask>({
     resource: RESOURCES.tasks,
@@ -98,6 +115,7 @@ export function createController(options: ControllerOptions): Controller {
     },
     onChange(key, before, after) {
       taskQueue.add(key);
+      shares.taskChanged(before, after);
       for (const task of [before, after])
         for (const owner of task ? ownerKeys(options.types, task) : []) workloadQueue.add(owner);
     },
@@ -111,7 +129,10 @@ export function createController(options: ControllerOptions): Controller {
       spec: { completions: (rest as Job).spec?.completions ?? 0 },
       status: (rest as Job).status ?? {},
     }),
-    onChange: (_key, before, after) => addTaskOf(after ?? before),
+    onChange(_key, before, after) {
+      addTaskOf(after ?? before);
+      shares.jobChanged(before, after);
+    },
   });
   const pods = informer<Pod>({
     ...warmerOwned,
@@ -153,25 +174,29 @@ export function createController(options: ControllerOptions): Controller {
     if (task) taskQueue.add(`${object.metadata.namespace}/${task}`);
   }
 
-  const askAgain = (keys: string[]) => {
-    for (const key of keys) taskQueue.add(key);
-  };
+  const shares = createTaskShares({
+    ...options.coordination,
+    ...{ tasks, jobs, askAtOnce: options.maxActiveTasks, ask: (key) => taskQueue.add(key) },
+  });
+  const turns = createTurns({
+    ...options.coordination,
+    client,
+    isBusy: (name) => isBusy(taskOfLock(name)),
+    refresh: (name) => readTask(taskOfLock(name)),
+  });
   const reconcileWorkload = createWorkloadReconciler({
     client,
+    turns,
     workloads,
     tasks,
     excludedNamespaces: options.excludedNamespaces,
     now,
     log,
   });
-  const claims = createMemoryClaims(options.maxActiveTasks, askAgain);
-  const tokens = createMemoryTokens(options.maxConcurrentPulls, askAgain);
   const batchWatch = createBatchWatch({ client, jobs, pods, nodes });
   const reconcileTask = createTaskReconciler({
     ...{ client, tasks, nodes: nodeIndex, sizes, presence, runtimeClasses, jobs, metrics, now, log },
-    batchWatch,
-    claims,
-    tokens,
+    ...{ batchWatch, turns, shares },
     warmer: options.warmer,
   });
   const workloadQueue: WorkQueue = createWorkQueue({
@@ -185,14 +210,19 @@ export function createController(options: ControllerOptions): Controller {
     concurrency: 4,
   });
 
-  /** What was running before a restart is running still, and counts before anything new is begun. */
-  async function keepOpenWork(): Promise<void> {
-    for (const task of tasks.values()) {
-      const running = (task.status?.batches ?? []).reduce((sum, batch) => sum + batch.nodes.length, 0);
-      if (running === 0) continue;
-      await claims.claim(keyOf(task), rankOf(task));
-      await tokens.claim(keyOf(task), running, 0);
-    }
+  function isBusy(key: string | undefined): boolean {
+    if (key === undefined) return false;
+    return shares.isWaiting(key) || (tasks.get(key)?.status?.batches ?? []).length > 0;
+  }
+
+  async function readTask(key: string | undefined): Promise<void> {
+    const [namespace, name] = key?.split('/') ?? [];
+    if (!name) return;
+    const task = await client.get<PrewarmTask>(RESOURCES.tasks, namespace, name).catch((error: unknown) => {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    });
+    if (task) tasks.put(task);
   }
 
   metrics.fleet.source(() => ({
@@ -209,10 +239,19 @@ export function createController(options: ControllerOptions): Controller {
   let resyncTimer: NodeJS.Timeout | undefined;
   let catchUpTimer: NodeJS.Timeout | undefined;
   let pingTimer: NodeJS.Timeout | undefined;
+  let stopped = false;
   let resyncedMs = 0;
-  const resync = async (): Promise<void> => {
+  /** One replica is enough; it keeps the lock for the next time. */
+  const resync = async (only?: WorkloadType[]): Promise<boolean> => {
     resyncedMs = performance.now();
-    await resyncWorkloads(options);
+    const ours = await lock.acquire(RESYNC_LOCK);
+    if (ours) await resyncWorkloads(options, only);
+    return ours;
+  };
+  const resyncAgain = async (): Promise<void> => {
+    const everyMs = options.resyncSeconds * 1000;
+    const afterMs = (await resync()) ? everyMs : Math.min(everyMs, RESYNC_ASK_MS);
+    if (!stopped) resyncTimer = setTimeout(resyncAgain, afterMs);
   };
 
   return {
@@ -221,22 +260,23 @@ export function createController(options: ControllerOptions): Controller {
       workloadQueue.pause();
       taskQueue.pause();
       await watches.start();
-      await keepOpenWork();
       batchWatch.lookAfresh(now().getTime());
       workloadQueue.resume();
       taskQueue.resume();
       log.info({ workloads: workloads.values().length, tasks: tasks.values().length }, 'synced');
-      await resync();
-      resyncTimer = setInterval(resync, options.resyncSeconds * 1000);
+      await resyncAgain();
       pingTimer = setInterval(() => client.ping().catch(() => {}), PING_EVERY_MS); // the client notes what comes of it
     },
     async stop() {
-      clearInterval(resyncTimer);
+      stopped = true;
+      clearTimeout(resyncTimer);
       clearTimeout(nodesTimer);
       clearTimeout(catchUpTimer);
       clearInterval(pingTimer);
       watches.stop();
+      shares.stop();
       await Promise.all([workloadQueue.stop(), taskQueue.stop()]);
+      await turns.stop();
     },
     catchUp(awayMs) {
       if (!resyncTimer || awayMs < LONG_AWAY_MS) return;
@@ -247,7 +287,7 @@ export function createController(options: ControllerOptions): Controller {
       for (const workload of workloads.values()) workloadQueue.add(workloadKey(workload));
       clearTimeout(catchUpTimer);
       catchUpTimer = setTimeout(
-        resync,
+        () => void resync(),
         Math.max(1_000, resyncedMs + CATCH_UP_EVERY_MS - performance.now()) * (1 + Math.random()),
       );
     },

@@ -13,10 +13,10 @@ export type PlanFence = {
   /** Our own write of `task`'s new status went through; it was sent at this time of `performance.now()`. */
   wrote(task: PrewarmTask, status: PrewarmTaskStatus, sentMs: number): void;
   /**
-   * Whether the batch is planned: by our own write a moment ago, which holds once, for the first try to make its Job, or
-   * else by what the API server says now.
+   * Who planned the batch: we, a moment ago, which holds once, for the first try to make its Job, or else somebody, by
+   * what the API server says now. Undefined where it is not planned.
    */
-  mayMake(task: PrewarmTask, jobName: string): Promise<boolean>;
+  plannedBy(task: PrewarmTask, jobName: string): Promise<'us' | 'somebody' | undefined>;
   /** Whether the batch is not planned (any more), by what the API server says now. */
   mayRemove(task: PrewarmTask, jobName: string): Promise<boolean>;
   forget(key: string): void;
@@ -25,7 +25,10 @@ export type PlanFence = {
 /** What was sent longer ago than this may have been overtaken. A monotonic clock goes on while a process is stopped. */
 const FRESH_MS = 5_000;
 
-export function createPlanFence(options: { client: KubeClient; tasks: Informer<PrewarmTask> }): PlanFence {
+export function createPlanFence(options: {
+  client: Pick<KubeClient, 'get'>;
+  tasks: Informer<PrewarmTask>;
+}): PlanFence {
   const written = new Map<string, { names: Set<string>; sentMs: number }>();
   const isFresh = (sentMs: number) => performance.now() - sentMs < FRESH_MS;
 
@@ -50,10 +53,10 @@ export function createPlanFence(options: { client: KubeClient; tasks: Informer<P
       const names = status.batches?.map((batch) => batch.jobName).filter((name) => !before.has(name));
       written.set(keyOf(task), { names: new Set(names), sentMs });
     },
-    async mayMake(task, jobName) {
+    async plannedBy(task, jobName) {
       const own = written.get(keyOf(task));
-      if (own?.names.delete(jobName) && isFresh(own.sentMs)) return true;
-      return (await plannedNow(task)).has(jobName);
+      if (own?.names.delete(jobName) && isFresh(own.sentMs)) return 'us';
+      return (await plannedNow(task)).has(jobName) ? 'somebody' : undefined;
     },
     async mayRemove(task, jobName) {
       return !(await plannedNow(task)).has(jobName);

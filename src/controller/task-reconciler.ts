@@ -1,5 +1,4 @@
 import type { Logger } from 'pino';
-import type { PullTokens, TaskClaims } from '../coordination/ports.ts';
 import { stableJson } from '../domain/fingerprint.ts';
 import type { ImageSizes } from '../domain/image-sizes.ts';
 import type { Job, KubernetesNode, RuntimeClass } from '../domain/kubernetes.ts';
@@ -16,6 +15,7 @@ import {
   type TaskPhase,
 } from '../domain/prewarm-task.ts';
 import { reasonKind, USUAL_REASONS } from '../domain/pull-failure.ts';
+import { rankOf } from '../domain/rank.ts';
 import { compileRuntimeMatcher, fittingNodes } from '../domain/runtime-class.ts';
 import { compileTaskChoice, taskNodes } from '../domain/task-nodes.ts';
 import {
@@ -28,15 +28,17 @@ import {
 import { jobName, SPEC_HASH_ANNOTATION, type WarmerOptions, warmerJob } from '../domain/warmer-job.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isConflict, isNotFound, isRefused } from '../kube/errors.ts';
-import type { Informer } from '../kube/informer.ts';
+import { type Informer, keyOf } from '../kube/informer.ts';
 import { RESOURCES } from '../kube/resources.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { BatchWatch } from './batch-watch.ts';
 import { createPlanFence } from './plan-fence.ts';
-import type { Again } from './work-queue.ts';
+import type { TaskShares } from './task-shares.ts';
+import { type Turn, type Turns, taskLock } from './turns.ts';
+import { type Again, soonest } from './work-queue.ts';
 
 export type TaskReconcilerOptions = {
-  client: KubeClient;
+  client: Pick<KubeClient, 'get'>;
   tasks: Informer<PrewarmTask>;
   nodes: Pick<NodeIndex, 'all' | 'fitting' | 'unwell' | 'keys'>;
   /** Of the images on those nodes. */
@@ -45,8 +47,8 @@ export type TaskReconcilerOptions = {
   runtimeClasses: Informer<RuntimeClass>;
   jobs: Informer<Job>;
   batchWatch: BatchWatch;
-  claims: TaskClaims;
-  tokens: PullTokens;
+  turns: Turns;
+  shares: TaskShares;
   warmer: WarmerOptions & StrategyOptions;
   metrics: Metrics;
   now: () => Date;
@@ -59,12 +61,14 @@ const PROGRESS_EVERY_MS = 10_000;
 const LOOK_AGAIN_MS = 1_000;
 /** A time-out is noticed at most this late. */
 const OPEN_BATCH_MS = 5_000;
+/** Whoever waits for a place or for tokens is asked when there is room; this is for what nobody saw. */
+const WAITING_MS = 15_000;
 /** A task without an owner goes at most this late. */
 const EXPIRY_CHECK_MS = 60_000;
 
 /** Moves each task towards warm: rounds, batches, Jobs, and the record of what came of them. */
 export function createTaskReconciler(options: TaskReconcilerOptions): (key: string) => Promise<Again> {
-  const { client, tasks, jobs, claims, tokens, presence, metrics, log } = options;
+  const { client, tasks, jobs, turns, shares, presence, metrics, log } = options;
   const matchers = new WeakMap<object, { runtimeClass: RuntimeClass | undefined; fits: NodeMatcher }>();
   const choices = new WeakMap<object, { runtimeClass: RuntimeClass | undefined; choice: NodeChoice }>();
   const written = new Map<string, number>();
@@ -74,14 +78,30 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   for (const reason of USUAL_REASONS) metrics.pullFailures.inc({ reason }, 0);
 
   return async function reconcile(key: string): Promise<Again> {
-    const task = tasks.get(key);
-    if (!task || task.metadata.deletionTimestamp) return leave(key);
-    if (await expired(task)) return leave(key);
-    if (task.spec.cancelled) return cancel(key, task);
-    return warm(key, task);
+    const name = taskLock(key);
+    const again = await turns.run(name, (turn) => look(key, turn));
+    if (!turns.owns(name)) {
+      countActive(key, false);
+      shares.leave(key);
+    }
+    return again;
   };
 
-  async function warm(key: string, task: PrewarmTask): Promise<Again> {
+  async function look(key: string, turn: Turn): Promise<Again> {
+    const task = tasks.get(key);
+    if (!task || task.metadata.deletionTimestamp) return leave(key, turn);
+    if (isExpired(task)) {
+      const { namespace, name = '', uid } = task.metadata;
+      await turn.write.remove(RESOURCES.tasks, namespace, name, { uid }).catch(ignoreNotFound);
+      return leave(key, turn);
+    }
+    if (task.spec.cancelled) return cancel(key, task, turn);
+    // At rest a look is enough, most of the time; else it is for one replica alone to look.
+    if (!isAtRest(task)) await turn.own();
+    return warm(key, task, turn);
+  }
+
+  async function warm(key: string, task: PrewarmTask, turn: Turn): Promise<Again> {
     const nowMs = options.now().getTime();
     const { outcomes, looking } = await options.batchWatch.outcomes(task, nowMs);
     const nodes = taskNodes({
@@ -99,21 +119,24 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     // Two Jobs must not do the same work on a node: it waits until what is left of the last one is gone.
     const winding = options.batchWatch.nodesWinding(task);
     const free = progress.cold.filter((node) => !winding.has(node.metadata.name ?? ''));
-    await cutBatch(key, task, { ...progress, cold: free }, nowMs);
-    const again = await record(key, task, progress, nowMs).catch(async (error: unknown) => {
+    await cutBatch(turn, task, { ...progress, cold: free }, nowMs);
+    const again = await record(turn, task, progress, nowMs).catch(async (error: unknown) => {
       // Where somebody's policy refuses our status, others must not wait for a slot that nothing comes of.
-      if (!isConflict(error) && !task.status?.batches?.length) await giveUp(key);
+      const refused = turns.owns(taskLock(key)) && !isConflict(error);
+      if (refused && !task.status?.batches?.length) await shares.release(key);
       throw error;
     });
     countActive(key, progress.status.phase === 'Warming');
     const current = tasks.get(key) ?? task;
     const open = current.status?.batches ?? [];
-    for (const batch of open) await ensureJob(current, batch);
+    for (const batch of open) await ensureJob(turn, current, batch);
     for (const { batch } of progress.closed) options.batchWatch.refuse(batch.jobName, undefined);
     const recordedNow = new Set(progress.closed.map(({ batch }) => batch.jobName));
-    const completing = await removeStrays(current, recordedNow, nowMs);
-    if (progress.cold.length === 0 && open.length === 0) await giveUp(key);
-    return soonest(again, completing ? { afterMs: LOOK_AGAIN_MS } : nextLook(current, looking, nowMs));
+    const completing = await removeStrays(turn, current, recordedNow, nowMs);
+    if (progress.cold.length === 0 && open.length === 0) await shares.release(key);
+    const waiting = shares.isWaiting(key) ? { afterMs: WAITING_MS } : undefined;
+    const next = completing ? { afterMs: LOOK_AGAIN_MS } : nextLook(current, looking, nowMs);
+    return soonest(soonest(again, waiting), next);
   }
 
   function matcherOf(task: PrewarmTask): NodeMatcher {
@@ -141,35 +164,28 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     return choice;
   }
 
-  async function giveUp(key: string): Promise<void> {
-    await tokens.release(key);
-    await claims.release(key);
-  }
-
-  async function leave(key: string): Promise<undefined> {
+  async function leave(key: string, turn: Turn): Promise<undefined> {
     written.delete(key);
     fence.forget(key);
     countActive(key, false);
-    await giveUp(key);
+    await shares.release(key);
+    turn.finish();
   }
 
   /** A task made by hand goes some time after it finished; one with owners lives as long as they do. */
-  async function expired(task: PrewarmTask): Promise<boolean> {
+  function isExpired(task: PrewarmTask): boolean {
     const { finishedAt } = task.status ?? {};
     if (task.metadata.ownerReferences?.length || !finishedAt) return false;
     const seconds = task.spec.ttlSecondsAfterFinished ?? DEFAULTS.ttlSecondsAfterFinished;
-    if (options.now().getTime() < Date.parse(finishedAt) + seconds * 1000) return false;
-    const { namespace, name = '', uid } = task.metadata;
-    await client.remove(RESOURCES.tasks, namespace, name, { uid }).catch(ignoreNotFound);
-    return true;
+    return options.now().getTime() >= Date.parse(finishedAt) + seconds * 1000;
   }
 
-  async function cancel(key: string, task: PrewarmTask): Promise<Again> {
-    for (const batch of task.status?.batches ?? []) await removeJob(task, batch.jobName);
+  async function cancel(key: string, task: PrewarmTask, turn: Turn): Promise<Again> {
+    for (const batch of task.status?.batches ?? []) await removeJob(turn, task, batch.jobName);
     for (const { metadata } of options.batchWatch.jobsOf(task))
-      if (!metadata.deletionTimestamp) await removeJob(task, metadata.name ?? '', metadata.uid);
+      if (!metadata.deletionTimestamp) await removeJob(turn, task, metadata.name ?? '', metadata.uid);
     countActive(key, false);
-    await giveUp(key);
+    await shares.release(key);
     const nowMs = options.now().getTime();
     if (task.status?.phase === 'Cancelled') return nextLook(task, false, nowMs);
     const { batches: _, retryAt: __, coldSince: ___, ...rest } = task.status ?? {};
@@ -178,19 +194,23 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
       phase: 'Cancelled',
       finishedAt: new Date(nowMs).toISOString(),
     };
-    await write(task, status);
+    await write(turn, task, status);
     metrics.tasks.inc({ status: 'Cancelled' });
     return nextLook({ ...task, status }, false, nowMs);
   }
 
   /** Plans the next batch, as far as there are cold nodes, width and pull tokens; gives back the tokens of what ended. */
-  async function cutBatch(key: string, task: PrewarmTask, progress: Progress, nowMs: number): Promise<void> {
+  async function cutBatch(turn: Turn, task: PrewarmTask, progress: Progress, nowMs: number): Promise<void> {
     const { running, status } = progress;
     const wanted = wantedNodes(progress, nowMs);
-    // Who does not ask has no place in the queue: it would be kept free for nothing.
-    if (wanted <= 0 && !status.batches?.length) await claims.release(key);
-    const turn = wanted > 0 && (await claims.claim(key, rankOf(task)));
-    const count = await tokens.claim(key, running, turn ? wanted : 0);
+    if (wanted > 0) await turn.own();
+    const open = (status.batches ?? []).length > 0;
+    const count = await shares.claim(task, {
+      open,
+      running,
+      wanted,
+      rank: rankOf({ ...task, status }, nowMs),
+    });
     if (count === 0) return;
     const nameOf = (round: number, batch: number, attempt: number) =>
       jobName(task.metadata.uid ?? '', round, batch, attempt);
@@ -202,7 +222,8 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   }
 
   /** Writes the status before anything is made or removed because of it: a restart must find every Job. */
-  async function record(key: string, task: PrewarmTask, progress: Progress, nowMs: number): Promise<Again> {
+  async function record(turn: Turn, task: PrewarmTask, progress: Progress, nowMs: number): Promise<Again> {
+    const key = keyOf(task);
     const before = task.status ?? {};
     const after = progress.status;
     if (stableJson(before) === stableJson(after)) return undefined;
@@ -212,24 +233,25 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
       before.retryAt !== after.retryAt;
     const waitMs = (written.get(key) ?? 0) + PROGRESS_EVERY_MS - nowMs;
     if (!weighty && waitMs > 0) return { afterMs: waitMs };
-    await write(task, after);
+    await write(turn, task, after);
     written.set(key, nowMs);
     count(task, before, progress, nowMs);
     return progress.cold.length > 0 ? { afterMs: 1 } : undefined;
   }
 
-  async function write(task: PrewarmTask, status: PrewarmTaskStatus): Promise<void> {
+  async function write(turn: Turn, task: PrewarmTask, status: PrewarmTaskStatus): Promise<void> {
     const sentMs = performance.now();
-    tasks.put(await client.replaceStatus<PrewarmTask>(RESOURCES.tasks, { ...task, status }));
+    tasks.put(await turn.write.replaceStatus<PrewarmTask>(RESOURCES.tasks, { ...task, status }));
     fence.wrote(task, status, sentMs);
   }
 
-  async function ensureJob(task: PrewarmTask, batch: OpenBatch): Promise<void> {
+  async function ensureJob(turn: Turn, task: PrewarmTask, batch: OpenBatch): Promise<void> {
     const { namespace } = task.metadata;
     if (jobs.get(`${namespace}/${batch.jobName}`)) return;
-    if (!(await fence.mayMake(task, batch.jobName))) return;
+    if (!(await isToBeMade(task, batch))) return;
+    await turn.own();
     try {
-      jobs.put(await client.create(RESOURCES.jobs, namespace, warmerJob(task, batch, options.warmer)));
+      jobs.put(await turn.write.create(RESOURCES.jobs, namespace, warmerJob(task, batch, options.warmer)));
       options.batchWatch.refuse(batch.jobName, undefined);
       metrics.jobCreation.inc({ result: 'created' });
       log.info(
@@ -241,7 +263,10 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
       );
     } catch (error) {
       metrics.jobCreation.inc({ result: isConflict(error) ? 'exists' : 'error' });
-      if (isConflict(error)) return checkOurs(task, batch);
+      if (isConflict(error)) {
+        await adoptJob(task, batch);
+        return;
+      }
       // A batch that may not be made ends with that reason; the task goes on with its tries.
       if (!isRefused(error)) throw error;
       log.warn({ err: error, task: task.metadata.name, namespace, job: batch.jobName }, 'job refused');
@@ -249,21 +274,36 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     }
   }
 
-  /** The name of a Job is a hash of what it is for; one with this name and another owner is somebody's mischief. */
-  async function checkOurs(task: PrewarmTask, batch: OpenBatch): Promise<void> {
+  async function isToBeMade(task: PrewarmTask, batch: OpenBatch): Promise<boolean> {
+    const planner = await fence.plannedBy(task, batch.jobName);
+    // Whoever else planned it may have made its Job as well.
+    return planner === 'us' || (planner === 'somebody' && !(await adoptJob(task, batch)));
+  }
+
+  /**
+   * Takes the Job of this name for ours, where there is one. Its name is a hash of what it is for; one with this name and
+   * another owner is somebody's mischief.
+   */
+  async function adoptJob(task: PrewarmTask, batch: OpenBatch): Promise<boolean> {
     const { namespace, uid } = task.metadata;
-    const job = await client.get<Job>(RESOURCES.jobs, namespace, batch.jobName);
+    const job = await client.get<Job>(RESOURCES.jobs, namespace, batch.jobName).catch((error: unknown) => {
+      ignoreNotFound(error);
+      return undefined;
+    });
+    if (!job) return false;
     const wanted = warmerJob(task, batch, options.warmer);
     const hash = (object: Job) => object.metadata.annotations?.[SPEC_HASH_ANNOTATION];
     const owned = job.metadata.ownerReferences?.some((owner) => owner.uid === uid);
-    if (owned && hash(job) === hash(wanted)) return jobs.put(job);
-    throw new Error(
-      `Job ${namespace}/${batch.jobName} is not the one that this task planned; remove it to go on`,
-    );
+    if (!owned || hash(job) !== hash(wanted))
+      throw new Error(
+        `Job ${namespace}/${batch.jobName} is not the one that this task planned; remove it to go on`,
+      );
+    jobs.put(job);
+    return true;
   }
 
-  async function removeJob(task: PrewarmTask, name: string, uid?: string): Promise<void> {
-    await client.remove(RESOURCES.jobs, task.metadata.namespace, name, { uid }).catch(ignoreNotFound);
+  async function removeJob(turn: Turn, task: PrewarmTask, name: string, uid?: string): Promise<void> {
+    await turn.write.remove(RESOURCES.jobs, task.metadata.namespace, name, { uid }).catch(ignoreNotFound);
   }
 
   /**
@@ -271,6 +311,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
    * that are about to complete go when they have; true when there are such.
    */
   async function removeStrays(
+    turn: Turn,
     task: PrewarmTask,
     recordedNow: ReadonlySet<string>,
     nowMs: number,
@@ -283,7 +324,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
       const ending = options.batchWatch.isAboutToComplete(job, nowMs);
       completing ||= ending;
       if (ending || !(recordedNow.has(name) || (await fence.mayRemove(task, name)))) continue;
-      await removeJob(task, name, uid);
+      await removeJob(turn, task, name, uid);
       removed.add(job);
     }
     return completing;
@@ -335,19 +376,14 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   }
 }
 
-export function rankOf(task: PrewarmTask): { priority: number; sinceMs: number } {
-  return {
-    priority: task.spec.priority ?? DEFAULTS.priority,
-    sinceMs: Date.parse(task.metadata.creationTimestamp ?? '') || 0,
-  };
+/** Nothing of it is under way; a look will tell whether that is still right. */
+function isAtRest({ status }: PrewarmTask): boolean {
+  if (!status?.phase || status.phase === 'Warming' || status.batches?.length) return false;
+  return status.phase !== 'Pending' || !status.nodes?.eligible;
 }
 
 function jobNames(status: PrewarmTaskStatus): string {
   return (status.batches ?? []).map((batch) => batch.jobName).join();
-}
-
-function soonest(a: Again, b: Again): Again {
-  return a && b ? { afterMs: Math.min(a.afterMs, b.afterMs) } : (a ?? b);
 }
 
 function ignoreNotFound(error: unknown): void {

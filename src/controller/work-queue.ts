@@ -1,6 +1,10 @@
 /** What a reconcile may ask for: to be called again after so many milliseconds, whatever happens until then. */
 export type Again = { afterMs: number } | undefined;
 
+export function soonest(a: Again, b: Again): Again {
+  return a && b ? { afterMs: Math.min(a.afterMs, b.afterMs) } : (a ?? b);
+}
+
 export type WorkQueue = {
   /** Asks for `key` to be reconciled soon; a key that waits already waits once. */
   add(key: string, afterMs?: number): void;

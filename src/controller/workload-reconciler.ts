@@ -17,9 +17,10 @@ import { typeOf, type WorkloadType, type WorkloadTypes } from '../domain/workloa
 import type { KubeClient } from '../kube/client.ts';
 import { isConflict, isNotFound } from '../kube/errors.ts';
 import { writeEvent } from '../kube/events.ts';
-import type { Informer } from '../kube/informer.ts';
+import { type Informer, keyOf } from '../kube/informer.ts';
 import { RESOURCES } from '../kube/resources.ts';
-import type { Again } from './work-queue.ts';
+import { type Turn, type Turns, taskLock } from './turns.ts';
+import { type Again, soonest } from './work-queue.ts';
 import {
   ownerKey,
   ownerKeys,
@@ -34,7 +35,8 @@ const NO_IMAGES: PrewarmTaskStatus = { phase: 'Pending', message: 'no image to w
 const STATUS_EVERY_MS = 10_000;
 
 export type WorkloadReconcilerOptions = {
-  client: KubeClient;
+  client: Pick<KubeClient, 'get' | 'create'>;
+  turns: Turns;
   workloads: WorkloadWatches;
   tasks: Informer<PrewarmTask>;
   excludedNamespaces: readonly string[];
@@ -46,7 +48,7 @@ export type WorkloadReconcilerOptions = {
 export function createWorkloadReconciler(
   options: WorkloadReconcilerOptions,
 ): (key: string) => Promise<Again> {
-  const { client, workloads, tasks, log } = options;
+  const { client, turns, workloads, tasks, log } = options;
   const { types } = workloads;
   const written = new Map<string, number>();
 
@@ -54,20 +56,47 @@ export function createWorkloadReconciler(
     const named = readWorkloadKey(types, key);
     if (!named || options.excludedNamespaces.includes(named.namespace)) return undefined;
     const owned = tasks.values().filter((task) => ownerKeys(types, task).includes(key));
-    const workload = workloads.get(key) ?? (owned.length > 0 ? await readLive(named) : undefined);
+    const { workload, again } = await find(key, named, owned);
+    if (again) return again;
     if (workload && wantsPrewarm(workload)) return prewarm(key, workload, owned);
-    for (const task of owned) await disown(task, key);
-    if (workload && ownsItsLabel(workload)) await forget(workload);
+    let next = await disownAll(key, owned);
+    if (workload && ownsItsLabel(workload))
+      next = soonest(next, await turns.run(workloadLock(key), (turn) => forget(turn, workload)));
     written.delete(key);
-    return undefined;
+    return next;
   };
 
+  /** What lost its label while nobody looked is read by the replica that looks after its task, and no other. */
+  async function find(
+    key: string,
+    named: { type: WorkloadType; namespace: string; name: string },
+    [task]: PrewarmTask[],
+  ): Promise<{ workload: Workload | undefined; again?: Again }> {
+    const known = workloads.get(key);
+    if (known || !task) return { workload: known };
+    let workload: Workload | undefined;
+    const again = await turns.run(taskLock(keyOf(task)), async (turn) => {
+      await turn.own();
+      workload = await readLive(named);
+      return undefined;
+    });
+    return { workload, again };
+  }
+
   async function prewarm(key: string, workload: Workload, owned: PrewarmTask[]): Promise<Again> {
-    if (!carriesLabel(workload)) await label({ client, types }, workload);
     const plan = planOfKept(workload);
-    const task = plan.images.length > 0 ? await ensureTask(workload, plan) : undefined;
-    for (const other of owned) if (other.metadata.uid !== task?.metadata.uid) await disown(other, key);
-    return tell(key, workload, task);
+    const taskKey = `${workload.metadata.namespace}/${taskName(plan.fingerprint)}`;
+    const lock = plan.images.length > 0 ? taskLock(taskKey) : workloadLock(key);
+    const again = await turns.run(lock, async (turn) => {
+      if (!carriesLabel(workload)) await label({ client: turn.write, types }, workload);
+      const task = plan.images.length > 0 ? await ensureTask(turn, workload, plan) : undefined;
+      return tell(turn, key, workload, task);
+    });
+    const task = tasks.get(taskKey);
+    // The old task is given up for the new one, whichever replica has that.
+    if (plan.images.length > 0 && !(task && ownerKeys(types, task).includes(key))) return again;
+    const others = owned.filter(({ metadata }) => metadata.uid !== task?.metadata.uid);
+    return soonest(again, await disownAll(key, others));
   }
 
   /** What lost its label while nobody looked may still want to be warm: the annotation is the truth. */
@@ -85,13 +114,13 @@ export function createWorkloadReconciler(
     }
   }
 
-  async function ensureTask(workload: Workload, plan: PrewarmPlan): Promise<PrewarmTask> {
+  async function ensureTask(turn: Turn, workload: Workload, plan: PrewarmPlan): Promise<PrewarmTask> {
     const namespace = workload.metadata.namespace ?? '';
     const name = taskName(plan.fingerprint);
     const existing = tasks.get(`${namespace}/${name}`);
-    if (existing) return adopt(existing, workload, plan);
+    if (existing) return adopt(turn, existing, workload, plan);
     try {
-      const created = await client.create(
+      const created = await turn.write.create(
         RESOURCES.tasks,
         namespace,
         newTask(namespace, taskSpec([plan]), [ownerReference(workload)]),
@@ -104,13 +133,21 @@ export function createWorkloadReconciler(
       return created;
     } catch (error) {
       if (!isConflict(error)) throw error;
-      return adopt(await client.get<PrewarmTask>(RESOURCES.tasks, namespace, name), workload, plan);
+      const found = await client.get<PrewarmTask>(RESOURCES.tasks, namespace, name);
+      return adopt(turn, found, workload, plan);
     }
   }
 
   /** Makes the workload an owner, and lets all owners' settings meet in the task. */
-  async function adopt(task: PrewarmTask, workload: Workload, plan: PrewarmPlan): Promise<PrewarmTask> {
+  async function adopt(
+    turn: Turn,
+    task: PrewarmTask,
+    workload: Workload,
+    plan: PrewarmPlan,
+  ): Promise<PrewarmTask> {
     const { namespace, name = '', resourceVersion, deletionTimestamp } = task.metadata;
+    // Said by one replica.
+    if (deletionTimestamp || plan.fingerprint !== task.spec.fingerprint) await turn.own();
     if (deletionTimestamp) throw new Error(`task ${namespace}/${name} is being deleted; trying again`);
     const own = ownerReference(workload);
     const others = ownersBut(task, workloadKey(workload));
@@ -127,7 +164,7 @@ export function createWorkloadReconciler(
       metadata: { resourceVersion, ownerReferences: [...others, own] },
       ...(changed ? { spec: changed } : {}),
     };
-    const patched = await client.mergePatch<PrewarmTask>(RESOURCES.tasks, namespace, name, patch);
+    const patched = await turn.write.mergePatch<PrewarmTask>(RESOURCES.tasks, namespace, name, patch);
     tasks.put(patched);
     return patched;
   }
@@ -141,17 +178,31 @@ export function createWorkloadReconciler(
     return owners.filter((owner) => ownerKey(types, metadata.namespace, owner) !== key);
   }
 
+  async function disownAll(key: string, owned: PrewarmTask[]): Promise<Again> {
+    let again: Again;
+    for (const each of owned) {
+      const taskKey = keyOf(each);
+      const next = await turns.run(taskLock(taskKey), async (turn) => {
+        const task = tasks.get(taskKey);
+        if (task && ownerKeys(types, task).includes(key)) await disown(turn, task, key);
+        return undefined;
+      });
+      again = soonest(again, next);
+    }
+    return again;
+  }
+
   /** A task without owners has nobody to be warm for. */
-  async function disown(task: PrewarmTask, key: string): Promise<void> {
+  async function disown(turn: Turn, task: PrewarmTask, key: string): Promise<void> {
     const { namespace, name = '', uid, resourceVersion } = task.metadata;
     const left = ownersBut(task, key);
     try {
       if (left.length > 0) {
         const patch = { metadata: { resourceVersion, ownerReferences: left } };
-        tasks.put(await client.mergePatch<PrewarmTask>(RESOURCES.tasks, namespace, name, patch));
+        tasks.put(await turn.write.mergePatch<PrewarmTask>(RESOURCES.tasks, namespace, name, patch));
         return;
       }
-      await client.remove(RESOURCES.tasks, namespace, name, { uid, resourceVersion });
+      await turn.write.remove(RESOURCES.tasks, namespace, name, { uid, resourceVersion });
       log.info({ task: name, namespace, workload: key }, 'task removed: its last owner opted out or is gone');
     } catch (error) {
       if (!isNotFound(error)) throw error;
@@ -159,17 +210,22 @@ export function createWorkloadReconciler(
   }
 
   /** Takes away what IPS wrote on a workload that no longer wants it. */
-  async function forget(workload: Workload): Promise<void> {
+  async function forget(turn: Turn, workload: Workload): Promise<undefined> {
     const { labels = {}, annotations = {} } = workload.metadata;
     const outputs = Object.values(OUTPUT).filter((name) => Object.hasOwn(annotations, name));
     if (!Object.hasOwn(labels, PREWARM) && outputs.length === 0) return;
-    await patchMetadata({ client, types }, workload, {
+    await patchMetadata({ client: turn.write, types }, workload, {
       labels: { [PREWARM]: null },
       annotations: Object.fromEntries(outputs.map((name) => [name, null])),
     });
   }
 
-  async function tell(key: string, workload: Workload, task: PrewarmTask | undefined): Promise<Again> {
+  async function tell(
+    turn: Turn,
+    key: string,
+    workload: Workload,
+    task: PrewarmTask | undefined,
+  ): Promise<Again> {
     if (task && !task.status?.phase) return undefined; // its reconcile will say more in a moment
     const status = task?.status ?? NO_IMAGES;
     const changes = outputChanges(workload, status, task?.metadata.name);
@@ -177,25 +233,31 @@ export function createWorkloadReconciler(
     const event = statusEvent(workload.metadata.annotations, status, task?.spec.images.length ?? 0);
     const waitMs = (written.get(key) ?? 0) + STATUS_EVERY_MS - options.now().getTime();
     if (!event && waitMs > 0) return { afterMs: waitMs };
+    await turn.own();
     written.set(key, options.now().getTime());
-    const patched = await patchMetadata({ client, types }, workload, { annotations: changes });
+    const patched = await patchMetadata({ client: turn.write, types }, workload, { annotations: changes });
     if (!patched) return undefined;
     workloads.put(patched);
+    // It belongs to what was just written, whoever has the lock by now.
     if (event) await writeEvent(client, workload, event, options.now());
     return undefined;
   }
 }
 
-type Writer = { client: KubeClient; types: WorkloadTypes };
+function workloadLock(key: string): string {
+  return `workload:${key}`;
+}
+
+type MetadataWriter = { client: Pick<KubeClient, 'mergePatch'>; types: WorkloadTypes };
 
 /** Copies the opt-in to the label; what was applied while the webhook was away did not get it there. */
-export async function label(writer: Writer, workload: Workload): Promise<void> {
+export async function label(writer: MetadataWriter, workload: Workload): Promise<void> {
   await patchMetadata(writer, workload, { labels: { [PREWARM]: 'true' } });
 }
 
 /** The uid makes the patch fail on an object that was made anew under the same name. */
 async function patchMetadata(
-  { client, types }: Writer,
+  { client, types }: MetadataWriter,
   workload: Workload,
   metadata: object,
 ): Promise<Workload | undefined> {

@@ -5,7 +5,7 @@ import { RESOURCES } from './resources.ts';
 
 /** Writes an Event about a workload, as `kubectl describe` shows it. */
 export async function writeEvent(
-  client: KubeClient,
+  client: Pick<KubeClient, 'create'>,
   workload: Workload,
   event: StatusEvent,
   now: Date,
