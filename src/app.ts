@@ -45,6 +45,7 @@ export async function startApp(
     maxActiveTasks: config.maxActiveTasks,
     maxConcurrentPulls: config.maxConcurrentPulls,
     resyncSeconds: config.resyncSeconds,
+    collectedRetrySeconds: config.collectedRetrySeconds,
     warmer: {
       strategy: config.pullStrategy,
       workerImage: config.workerImage,

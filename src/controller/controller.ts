@@ -41,6 +41,7 @@ export type ControllerOptions = {
   maxActiveTasks: number;
   maxConcurrentPulls: number;
   resyncSeconds: number;
+  collectedRetrySeconds: number;
   warmer: WarmerOptions & StrategyOptions;
   metrics: Metrics;
   now: () => Date;
@@ -121,7 +122,7 @@ export function createController(options: ControllerOptions): Controller {
   });
   const sizes = createImageSizes();
   const imageIndex = createImageIndex(sizes);
-  const { presence } = imageIndex;
+  const { presence, lost } = imageIndex;
   const nodes = informer<KubernetesNode>({
     resource: RESOURCES.nodes,
     pageSize: NODES_PAGE,
@@ -168,7 +169,8 @@ export function createController(options: ControllerOptions): Controller {
   const tokens = createMemoryTokens(options.maxConcurrentPulls, askAgain);
   const batchWatch = createBatchWatch({ client, jobs, pods, nodes });
   const reconcileTask = createTaskReconciler({
-    ...{ client, tasks, nodes: nodeIndex, sizes, presence, runtimeClasses, jobs, metrics, now, log },
+    ...{ client, tasks, nodes: nodeIndex, sizes, presence, lost, runtimeClasses, jobs, metrics, now, log },
+    collectedUnitMs: options.collectedRetrySeconds * 1000,
     batchWatch,
     claims,
     tokens,
