@@ -51,6 +51,7 @@ export async function startApp(
       shared: false,
     },
     resyncSeconds: config.resyncSeconds,
+    collectedRetrySeconds: config.collectedRetrySeconds,
     warmer: {
       strategy: config.pullStrategy,
       workerImage: config.workerImage,

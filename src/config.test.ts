@@ -25,6 +25,7 @@ const DEFAULTS: Config = {
   maxConcurrentPulls: 50,
   resyncSeconds: 600,
   drainSeconds: 5,
+  collectedRetrySeconds: 600,
   logLevel: 'info',
 };
 
@@ -69,6 +70,7 @@ describe('readConfig', () => {
         MAX_CONCURRENT_PULLS: '10000',
         RESYNC_SECONDS: '86400',
         DRAIN_SECONDS: '0',
+        COLLECTED_RETRY_SECONDS: '1',
         LOG_LEVEL: 'trace',
       },
       change: {
@@ -95,6 +97,7 @@ describe('readConfig', () => {
         maxConcurrentPulls: 10_000,
         resyncSeconds: 86_400,
         drainSeconds: 0,
+        collectedRetrySeconds: 1,
         logLevel: 'trace',
       },
     },

@@ -25,6 +25,7 @@ export type Config = {
   maxConcurrentPulls: number;
   resyncSeconds: number;
   drainSeconds: number;
+  collectedRetrySeconds: number;
   logLevel: string;
 };
 
@@ -134,6 +135,12 @@ export const OPTIONS = {
     fallback: '5',
     help: 'how long admission goes on after SIGTERM, until the API server calls other replicas',
   },
+  collectedRetrySeconds: {
+    env: 'COLLECTED_RETRY_SECONDS',
+    flag: 'collected-retry-seconds',
+    fallback: '600',
+    help: 'how long a node waits whose kubelet removed an image a second time; then twice that, at most 24 times',
+  },
   logLevel: {
     env: 'LOG_LEVEL',
     flag: 'log-level',
@@ -231,6 +238,7 @@ export function readSettings(flags: Flags, environment: NodeJS.ProcessEnv, error
     maxConcurrentPulls: integer('maxConcurrentPulls', 1, 10_000),
     resyncSeconds: integer('resyncSeconds', 1, 86_400),
     drainSeconds: integer('drainSeconds', 0, 300),
+    collectedRetrySeconds: integer('collectedRetrySeconds', 1, 86_400),
     logLevel: oneOf('logLevel', LOG_LEVELS),
   };
   if (config.pullStrategy === 'injected-noop' && !config.workerImageLegacy)

@@ -43,6 +43,7 @@ export type ControllerOptions = {
   maxActiveTasks: number;
   coordination: Coordination;
   resyncSeconds: number;
+  collectedRetrySeconds: number;
   warmer: WarmerOptions & StrategyOptions;
   metrics: Metrics;
   now: () => Date;
@@ -142,7 +143,7 @@ export function createController(options: ControllerOptions): Controller {
   });
   const sizes = createImageSizes();
   const imageIndex = createImageIndex(sizes);
-  const { presence } = imageIndex;
+  const { presence, lost } = imageIndex;
   const nodes = informer<KubernetesNode>({
     resource: RESOURCES.nodes,
     pageSize: NODES_PAGE,
@@ -195,8 +196,9 @@ export function createController(options: ControllerOptions): Controller {
   });
   const batchWatch = createBatchWatch({ client, jobs, pods, nodes });
   const reconcileTask = createTaskReconciler({
-    ...{ client, tasks, nodes: nodeIndex, sizes, presence, runtimeClasses, jobs, metrics, now, log },
+    ...{ client, tasks, nodes: nodeIndex, sizes, presence, lost, runtimeClasses, jobs, metrics, now, log },
     ...{ batchWatch, turns, shares },
+    collectedUnitMs: options.collectedRetrySeconds * 1000,
     warmer: options.warmer,
   });
   const workloadQueue: WorkQueue = createWorkQueue({

@@ -1,5 +1,7 @@
 import type { Logger } from 'pino';
+import { nextCollectedTryMs } from '../domain/collected.ts';
 import { stableJson } from '../domain/fingerprint.ts';
+import type { ImageIndex } from '../domain/image-index.ts';
 import type { ImageSizes } from '../domain/image-sizes.ts';
 import type { Job, KubernetesNode, RuntimeClass } from '../domain/kubernetes.ts';
 import type { NodeChoice } from '../domain/node-choice.ts';
@@ -15,6 +17,7 @@ import {
   type TaskPhase,
 } from '../domain/prewarm-task.ts';
 import { reasonKind, USUAL_REASONS } from '../domain/pull-failure.ts';
+import { USUAL_CHANGES } from '../domain/pull-width.ts';
 import { rankOf } from '../domain/rank.ts';
 import { compileRuntimeMatcher, fittingNodes } from '../domain/runtime-class.ts';
 import { compileTaskChoice, taskNodes } from '../domain/task-nodes.ts';
@@ -44,6 +47,9 @@ export type TaskReconcilerOptions = {
   /** Of the images on those nodes. */
   sizes: ImageSizes;
   presence: PresenceOf;
+  /** Whether a node listed an image before, and no more. */
+  lost: ImageIndex['lost'];
+  collectedUnitMs: number;
   runtimeClasses: Informer<RuntimeClass>;
   jobs: Informer<Job>;
   batchWatch: BatchWatch;
@@ -76,6 +82,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   const fence = createPlanFence(options);
   const removed = new WeakSet<Job>();
   for (const reason of USUAL_REASONS) metrics.pullFailures.inc({ reason }, 0);
+  for (const change of USUAL_CHANGES) metrics.widthChanges.inc(change, 0);
 
   return async function reconcile(key: string): Promise<Again> {
     const name = taskLock(key);
@@ -112,7 +119,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
       task,
       ...nodes,
       known: options.nodes.keys(),
-      presence,
+      ...{ presence, lost: options.lost, collectedUnitMs: options.collectedUnitMs },
       outcomes,
       nowMs,
     });
@@ -333,6 +340,8 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   function count(task: PrewarmTask, before: PrewarmTaskStatus, progress: Progress, nowMs: number): void {
     const { phase } = progress.status;
     for (const closed of progress.closed) countBatch(closed, nowMs);
+    for (const change of progress.widthChanges) metrics.widthChanges.inc(change);
+    if (progress.backedOff > 0) metrics.collected.inc(progress.backedOff);
     if (before.phase === 'Warming' && phase && phase !== 'Warming')
       countRound(task, progress.status, phase, nowMs);
   }
@@ -367,10 +376,12 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   function nextLook(task: PrewarmTask, looking: boolean, nowMs: number): Again {
     if (looking) return { afterMs: LOOK_AGAIN_MS };
     if (task.status?.batches?.length) return { afterMs: OPEN_BATCH_MS };
-    const retryMs = Date.parse(task.status?.retryAt ?? '') - nowMs;
+    const retryMs = Date.parse(task.status?.retryAt ?? '');
+    const tries = [retryMs, nextCollectedTryMs(task.status?.collected, nowMs) ?? Number.NaN];
+    const nextMs = Math.min(...tries.filter((ms) => ms >= nowMs)) - nowMs;
     const expires = task.status?.finishedAt && !task.metadata.ownerReferences?.length;
     return soonest(
-      retryMs >= 0 ? { afterMs: retryMs + 1 } : undefined,
+      Number.isFinite(nextMs) ? { afterMs: nextMs + 1 } : undefined,
       expires ? { afterMs: EXPIRY_CHECK_MS } : undefined,
     );
   }

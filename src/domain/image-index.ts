@@ -11,6 +11,8 @@ import type { PresenceOf } from './task-progress.ts';
  */
 export type ImageIndex = {
   presence: PresenceOf;
+  /** Whether the node listed the image and, as long as it is looked at here, does so no more: the kubelet removed it. */
+  lost(node: KubernetesNode, image: string): boolean;
   /** A node came, changed or went; the sizes have been told already. */
   replace(before: KubernetesNode | undefined, after: KubernetesNode | undefined): void;
 };
@@ -32,18 +34,17 @@ export function createImageIndex(sizes: ImageSizes): ImageIndex {
   const listing = new Map<string, Set<string>>();
   /** By the image as it is asked for, so that it need not be normalised again. */
   const remembered = new Map<string, Asked>();
+  /** The names of the nodes that listed an image before. */
+  const lost = new Map<string, Set<string>>();
   let changes = 0;
 
-  function add(canonical: string, name: string): void {
-    const nodes = listing.get(canonical);
-    if (nodes) nodes.add(name);
-    else listing.set(canonical, new Set([name]));
-  }
-
-  function remove(canonical: string, name: string): void {
-    const nodes = listing.get(canonical);
-    nodes?.delete(name);
-    if (nodes?.size === 0) listing.delete(canonical);
+  function noteLosses(before: KubernetesNode | undefined, after: KubernetesNode | undefined, went: string[]) {
+    const { name = '', uid } = before?.metadata ?? {};
+    // One made anew under a name has lost nothing.
+    if (uid !== after?.metadata.uid) for (const canonical of lost.keys()) remove(lost, canonical, name);
+    else for (const canonical of went) add(lost, canonical, name);
+    // What is forgotten is a first removal too few: a node is warmed again at once, once more.
+    if (lost.size > MAX_REMEMBERED) lost.clear();
   }
 
   function about(image: string): Asked {
@@ -70,6 +71,8 @@ export function createImageIndex(sizes: ImageSizes): ImageIndex {
       if (nodes?.has(node.metadata.name ?? '')) return 'present';
       return notListed(indexOfNode(node).absenceProvenAboveBytes, smallest);
     },
+    lost: (node, image) =>
+      lost.size > 0 && (lost.get(about(image).canonical)?.has(node.metadata.name ?? '') ?? false),
     replace(before, after) {
       changes += 1;
       const name = (after ?? before)?.metadata.name ?? '';
@@ -79,10 +82,27 @@ export function createImageIndex(sizes: ImageSizes): ImageIndex {
         freeBytes(after); // remembered: a plan must not add up thousands of lists at once
       }
       const [had, has] = [imagesOn(before), imagesOn(after)];
-      for (const canonical of without(has, had)) add(canonical, name);
-      for (const canonical of without(had, has)) remove(canonical, name);
+      const went = without(had, has);
+      for (const canonical of without(has, had)) {
+        add(listing, canonical, name);
+        remove(lost, canonical, name);
+      }
+      for (const canonical of went) remove(listing, canonical, name);
+      noteLosses(before, after, went);
     },
   };
+}
+
+function add(index: Map<string, Set<string>>, canonical: string, name: string): void {
+  const nodes = index.get(canonical);
+  if (nodes) nodes.add(name);
+  else index.set(canonical, new Set([name]));
+}
+
+function remove(index: Map<string, Set<string>>, canonical: string, name: string): void {
+  const nodes = index.get(canonical);
+  nodes?.delete(name);
+  if (nodes?.size === 0) index.delete(canonical);
 }
 
 function imagesOn(node: KubernetesNode | undefined): ReadonlyMap<string, number> {

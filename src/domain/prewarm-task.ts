@@ -62,6 +62,21 @@ export type FailedImage = { image: string; reason: string; message: string; node
 /** What was warmed, where a node's status cannot prove it (yet). `nodes` is packed, see node-set.ts. */
 export type WarmedRecord = { images: number[]; since: string; nodes: string };
 
+/** Back-pressure that a batch of `width` nodes met, see pull-width.ts. */
+export type Pressure = { width: number; reason: string; time: string };
+
+/**
+ * Nodes whose kubelet removed these images, so many times. They are left alone until `retryAt`; or have them back, and
+ * are watched until `forgetAt`. `nodes` is packed.
+ */
+export type CollectedRecord = {
+  images: number[];
+  times: number;
+  retryAt?: string;
+  forgetAt?: string;
+  nodes: string;
+};
+
 export type PrewarmTaskStatus = {
   observedGeneration?: number;
   phase?: TaskPhase;
@@ -74,6 +89,10 @@ export type PrewarmTaskStatus = {
   batch?: number;
   /** How many nodes may pull at the same time now: it grows as pulls succeed, see pull-width.ts. */
   width?: number;
+  /** `narrowed from 10 to 4: rate limited on 6 of 10 nodes`: the last change. */
+  widthReason?: string;
+  /** The last that narrowed it. */
+  pressure?: Pressure;
   /** Failed tries in a row, and when the next one may start. */
   attempt?: number;
   retryAt?: string;
@@ -81,7 +100,7 @@ export type PrewarmTaskStatus = {
   waits?: number;
   batches?: OpenBatch[];
   failedImages?: FailedImage[];
-  /** At most 50; `failureCount` counts all. */
+  /** At most MAX_FAILURES; `failureCount` counts all. */
   failures?: NodeFailure[];
   failureCount?: number;
   /** Every node that failed in this try, packed. */
@@ -89,6 +108,7 @@ export type PrewarmTaskStatus = {
   /** Those of them that used up their tries and wait for the long one, packed. */
   spentNodes?: string;
   warmed?: WarmedRecord[];
+  collected?: CollectedRecord[];
   /** Since when it has had work to do without a break: its age among those that wait, see rank.ts. */
   wantsSince?: string;
   /** Since when not every eligible node has every image. */
@@ -109,6 +129,9 @@ export const DEFAULTS = {
   timeoutSeconds: 1800,
   ttlSecondsAfterFinished: 3600,
 } as const;
+
+/** How many failures a status lists; it counts them all. */
+export const MAX_FAILURES = 50;
 
 /** Batches hold at most this many nodes: measured as fast as all at once, and kinder to the Job controller. */
 export const MAX_BATCH = 50;

@@ -2,7 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { NodeOutcome } from './batch-outcome.ts';
 import type { OpenBatch, PrewarmTask } from './prewarm-task.ts';
-import { batchSize, currentWidth, nextWidth, widthOfNewRound } from './pull-width.ts';
+import {
+  batchSize,
+  currentWidth,
+  nextWidth,
+  type PullWidth,
+  widthAfter,
+  widthOfNewRound,
+} from './pull-width.ts';
 
 type Given = { concurrentPulls?: number; width?: number; generation?: number; observed?: number };
 
@@ -20,6 +27,8 @@ function failed(reason: string): NodeOutcome {
   const failure = { image: 'app:1', reason, message: '', hopeless: reason === 'not found' };
   return { state: 'ended', warm: [], failures: [failure] };
 }
+
+const NOW = Date.parse('2026-01-01T00:00:00Z');
 
 function times<T>(count: number, value: T): T[] {
   return Array<T>(count).fill(value);
@@ -49,7 +58,7 @@ describe('the width that a task has', () => {
       width: 3,
     },
   ])('$name', ({ given, width }) => {
-    expect(currentWidth(task(given))).toBe(width);
+    expect(currentWidth(task(given)).width).toBe(width);
   });
 
   it.each<{ name: string; given: Given; before: number; after: number }>([
@@ -120,10 +129,10 @@ describe('after a batch, the width', () => {
       after: 25,
     },
   ])('$name', ({ given = {}, width, outcomes, after }) => {
-    expect(nextWidth(task(given), width, outcomes)).toBe(after);
+    expect(nextWidth(task(given), { width }, outcomes, NOW).width).toBe(after);
   });
 
-  it('is always a number of nodes that its user allows, at most twice and at least half of what it was', () => {
+  it('is always a number of nodes that its user allows, at most twice what it was', () => {
     const outcome = fc.constantFrom<NodeOutcome>(
       warm,
       ...['rate limited', 'timed out', 'not found', 'node gone'].map(failed),
@@ -133,15 +142,73 @@ describe('after a batch, the width', () => {
       fc.property(set, fc.array(fc.array(outcome, { maxLength: 50 })), (concurrentPulls, batches) => {
         const given = task({ concurrentPulls });
         let width = currentWidth(given);
+        let nowMs = NOW;
         for (const outcomes of batches) {
-          const after = nextWidth(given, width, outcomes.slice(0, width));
-          expect(Number.isInteger(after)).toBe(true);
-          expect(after).toBeGreaterThanOrEqual(Math.max(1, Math.floor(width / 2)));
-          expect(after).toBeLessThanOrEqual(Math.min(concurrentPulls || 50, width * 2));
+          const after = nextWidth(given, width, outcomes.slice(0, width.width), nowMs);
+          expect(Number.isInteger(after.width)).toBe(true);
+          expect(after.width).toBeGreaterThanOrEqual(1);
+          expect(after.width).toBeLessThanOrEqual(Math.min(concurrentPulls || 50, width.width * 2));
+          if (after.width < width.width) expect(after.reason).toMatch(/^narrowed from /);
+          if (after.width > width.width) expect(after.reason).toMatch(/^widened from /);
+          nowMs += 5000;
           width = after;
         }
       }),
     );
+  });
+});
+
+describe('a width that met back-pressure', () => {
+  const SECONDS = 1000;
+  const pressed = nextWidth(
+    task({}),
+    { width: 10 },
+    [...times(6, warm), ...times(4, failed('rate limited'))],
+    NOW,
+  );
+
+  it('is as many as a registry with a limit bore, at most half, and says why', () => {
+    expect(pressed).toEqual({
+      width: 5,
+      reason: 'narrowed from 10 to 5: rate limited on 4 of 10 nodes',
+      pressure: { width: 10, reason: 'rate limited', time: '2026-01-01T00:00:00.000Z' },
+    });
+    const few = [...times(2, warm), ...times(8, failed('rate limited'))];
+    expect(nextWidth(task({}), { width: 10 }, few, NOW).width).toBe(2);
+    const none = times(10, failed('rate limited'));
+    expect(nextWidth(task({}), { width: 10 }, none, NOW).width).toBe(1);
+  });
+
+  it('grows by one a batch, for a minute only to below what was too wide, and as at first after ten', () => {
+    const grow = (from: PullWidth, seconds: number) =>
+      nextWidth(task({}), from, times(from.width, warm), NOW + seconds * SECONDS);
+    const six = grow(pressed, 5);
+    expect(six).toEqual({
+      ...pressed,
+      width: 6,
+      reason: 'widened from 5 to 6: warmed on 5 of 5 nodes',
+    });
+    expect(grow({ ...pressed, width: 9 }, 59)).toEqual({ ...pressed, width: 9 });
+    expect(grow({ ...pressed, width: 9 }, 61).width).toBe(10);
+    expect(grow({ ...pressed, width: 20 }, 61).width).toBe(21);
+    expect(grow({ ...pressed, width: 20 }, 601).width).toBe(40);
+  });
+
+  it('is counted once a change, with what it was for', () => {
+    const closed = [times(5, warm), times(5, failed('timed out')), times(1, failed('not found'))];
+    const { width, changes } = widthAfter(
+      task({}),
+      closed.map((outcomes) => ({ outcomes })),
+      NOW,
+    );
+    expect(changes).toEqual([
+      { direction: 'wider', reason: 'warmed' },
+      { direction: 'narrower', reason: 'timed out' },
+    ]);
+    expect(width).toMatchObject({ width: 5, reason: 'narrowed from 10 to 5: timed out on 5 of 5 nodes' });
+    const again = widthAfter(task({ width: 1 }), [{ outcomes: [failed('no warmer: exceeded quota')] }], NOW);
+    expect(again.changes).toEqual([{ direction: 'narrower', reason: 'no warmer' }]);
+    expect(again.width.reason).toBe('kept at 1: no warmer on 1 of 1 nodes');
   });
 });
 

@@ -1,10 +1,12 @@
 import type { NodeOutcome } from './batch-outcome.ts';
-import { MAX_BATCH, type OpenBatch, type PrewarmTask } from './prewarm-task.ts';
+import { MAX_BATCH, type OpenBatch, type Pressure, type PrewarmTask } from './prewarm-task.ts';
+import { reasonKind } from './pull-failure.ts';
 
 /**
  * The width of a task: how many of its nodes may pull at the same time. It starts small, so that a misspelt image or a
  * weak registry meets five nodes and not fifty, and changes only from batch to batch, as TCP's window does: every node
- * that was warmed adds one, so that a full batch doubles it, and back-pressure halves it.
+ * that was warmed adds one, so that a full batch doubles it, and back-pressure narrows it. Near a width that met
+ * back-pressure it grows by one only, and for a minute it stays below.
  */
 export const START_WIDTH = 5;
 
@@ -20,10 +22,12 @@ function start(task: PrewarmTask): number {
 }
 
 /** What the registry bore in the last round, it bears in this one; a changed spec may set another width. */
-export function currentWidth(task: PrewarmTask): number {
-  const { width, observedGeneration } = task.status ?? {};
+export function currentWidth(task: PrewarmTask): PullWidth {
+  const { width, widthReason: reason, pressure, observedGeneration } = task.status ?? {};
   const decided = task.spec.concurrentPulls !== undefined && observedGeneration !== task.metadata.generation;
-  return width === undefined || decided ? start(task) : Math.min(width, cap(task));
+  return width === undefined || decided
+    ? { width: start(task) }
+    : { width: Math.min(width, cap(task)), reason, pressure };
 }
 
 /** A round begins after a rest: what made the last one narrow may have passed. */
@@ -31,25 +35,107 @@ export function widthOfNewRound(task: PrewarmTask, width: number): number {
   return Math.max(width, start(task));
 }
 
+export type PullWidth = {
+  width: number;
+  /** Why it is what it is, in words. */
+  reason?: string | undefined;
+  /** The last back-pressure. */
+  pressure?: Pressure | undefined;
+};
+
+/** After such a time what was too wide is tried again; and after such a time it is forgotten. */
+const CAREFUL_MS = 60_000;
+const FORGET_MS = 600_000;
+
+/** One that is worth a count: what the width did, and why. */
+export type WidthChange = { direction: 'wider' | 'narrower'; reason: string };
+
+/** After these batches have ended, one after another. */
+export function widthAfter(
+  task: PrewarmTask,
+  closed: readonly { outcomes: readonly NodeOutcome[] }[],
+  nowMs: number,
+): { width: PullWidth; changes: WidthChange[] } {
+  const changes: WidthChange[] = [];
+  let width = currentWidth(task);
+  for (const { outcomes } of closed) {
+    const next = nextWidth(task, width, outcomes, nowMs);
+    if (next.width > width.width) changes.push({ direction: 'wider', reason: 'warmed' });
+    else if (next.pressure !== width.pressure)
+      changes.push({ direction: 'narrower', reason: next.pressure?.reason ?? '' });
+    width = next;
+  }
+  return { width, changes };
+}
+
 /** After a batch has ended. */
-export function nextWidth(task: PrewarmTask, width: number, outcomes: readonly NodeOutcome[]): number {
+export function nextWidth(
+  task: PrewarmTask,
+  before: PullWidth,
+  outcomes: readonly NodeOutcome[],
+  nowMs: number,
+): PullWidth {
   const ended = outcomes.filter((outcome): outcome is Ended => outcome.state === 'ended');
-  const reasons = ended.map(({ failures }) => failures.map(({ reason }) => reason));
-  const warmed = reasons.filter((each) => each.length === 0).length;
-  const pressed = reasons.filter((each) => each.some(isBackPressure)).length;
+  const warmed = ended.filter(({ failures }) => failures.length === 0).length;
+  const pressed = ended.flatMap(({ failures }) => failures.find((each) => isBackPressure(each.reason)) ?? []);
+  const limited = pressed.filter(({ reason }) => reason === RATE_LIMITED).length;
   // One node that cannot reach the registry is a sick node, many are a sick registry. A rate limit is one for all.
-  if (pressed > warmed || reasons.flat().includes(RATE_LIMITED)) return Math.max(1, Math.floor(width / 2));
-  return pressed > 0 ? width : Math.min(cap(task), width + warmed);
+  if (limited > 0 || pressed.length > warmed) {
+    const half = Math.floor(before.width / 2);
+    // Of those that asked a registry with a limit at the same time, it bore so many.
+    const width = Math.max(1, limited > 0 ? Math.min(half, warmed) : half);
+    const reason = limited > 0 ? RATE_LIMITED : reasonKind(pressed[0]?.reason ?? '');
+    const pressure = { width: ended.length, reason, time: new Date(nowMs).toISOString() };
+    return { width, pressure, reason: told(before.width, width, reason, [pressed.length, ended.length]) };
+  }
+  const width = pressed.length > 0 ? before.width : wider(task, before, warmed, nowMs);
+  if (width === before.width) return before;
+  return { ...before, width, reason: told(before.width, width, 'warmed', [warmed, ended.length]) };
+}
+
+function wider(task: PrewarmTask, { width, pressure }: PullWidth, warmed: number, nowMs: number): number {
+  const ageMs = pressure ? nowMs - Date.parse(pressure.time) : Number.POSITIVE_INFINITY;
+  const most = cap(task);
+  if (!pressure || ageMs > FORGET_MS) return Math.min(most, width + warmed);
+  const careful = ageMs < CAREFUL_MS ? Math.max(width, pressure.width - 1) : most;
+  return Math.min(most, careful, width + Math.min(1, warmed));
+}
+
+function told(from: number, to: number, reason: string, [nodes, all]: [number, number]): string {
+  const change =
+    to === from ? `kept at ${to}` : `${to > from ? 'widened' : 'narrowed'} from ${from} to ${to}`;
+  return `${change}: ${reason} on ${nodes} of ${all} nodes`;
 }
 
 /** The reasons are those of pull-failure.ts and batch-outcome.ts. */
 const RATE_LIMITED = 'rate limited';
 const BACK_PRESSURE = [RATE_LIMITED, 'registry unreachable', 'timed out'];
 /** A quota on pods, most of the time: fewer at once may fit. */
-const REFUSED = 'no warmer: ';
+const REFUSED = 'no warmer';
+const PRESSURES: readonly string[] = [...BACK_PRESSURE, REFUSED];
+
+/** The changes that a metric should have at 0 before the first of them is counted. */
+export const USUAL_CHANGES: readonly WidthChange[] = [
+  { direction: 'wider', reason: 'warmed' },
+  ...PRESSURES.map((reason): WidthChange => ({ direction: 'narrower', reason })),
+];
 
 function isBackPressure(reason: string): boolean {
-  return BACK_PRESSURE.includes(reason) || reason.startsWith(REFUSED);
+  return PRESSURES.includes(reasonKind(reason));
+}
+
+/**
+ * Where others of its batch got through, a node that a registry's limit refused was one too many, and has not failed: it
+ * is cold still, and part of a narrower batch. This ends: each such batch warmed a node at least.
+ */
+export function withoutCrowd(outcomes: readonly NodeOutcome[]): readonly NodeOutcome[] {
+  if (!outcomes.some((outcome) => outcome.state === 'ended' && outcome.failures.length === 0))
+    return outcomes;
+  return outcomes.map((outcome) =>
+    outcome.state === 'ended'
+      ? { ...outcome, failures: outcome.failures.filter(({ reason }) => reason !== RATE_LIMITED) }
+      : outcome,
+  );
 }
 
 /** How long a full batch of nodes that pull at once keeps the Job controller busy, with its 20 requests a second. */

@@ -1,5 +1,6 @@
 import { OUTPUT } from './annotations.ts';
 import { NODE_GONE, NODE_NOT_READY } from './batch-outcome.ts';
+import { COLLECTED } from './left-alone.ts';
 import { groupByReason } from './left-out.ts';
 import type { PrewarmTaskStatus } from './prewarm-task.ts';
 
@@ -40,7 +41,7 @@ function wholeMessage(
   const hopeless = new Set(status.failedImages?.map(({ image, reason }) => `${image}: ${reason}`));
   const untried = (names: Set<string>) => !cut && names.size < (status.nodes?.failed ?? 0);
   const lines = [...nodes].map(([key, names]) => {
-    const rest = hopeless.has(key) && untried(names) ? ', not tried on the others' : '';
+    const rest = hopeless.has(key) && untried(names) ? ', not tried on the others' : untilWhen(key, status);
     return `${key} on ${where(names, cut)}${rest}`;
   });
   const shown = lines.slice(0, 5);
@@ -48,6 +49,11 @@ function wholeMessage(
   for (const [node, reason] of leftOut) out.set(node, reason);
   const notWarmed = out.size > 0 ? [`not warmed: ${byReason(out)}`] : [];
   return [...shown, ...(rest > 0 ? [`and ${rest} more`] : []), ...notWarmed].join('; ');
+}
+
+function untilWhen(key: string, { retryAt }: PrewarmTaskStatus): string {
+  if (!key.endsWith(`: ${COLLECTED}`)) return '';
+  return `, the disk is too small${retryAt ? `; next try at ${retryAt}` : ''}`;
 }
 
 /** `node-c (node is not ready), 3 nodes (node is cordoned)`, the most frequent reasons. */

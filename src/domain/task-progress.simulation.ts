@@ -43,7 +43,14 @@ export type Simulation = {
   cutList(node: string): void;
 };
 
-type Machine = { uid: string; disk: Set<string>; cordoned: boolean; object: KubernetesNode };
+type Machine = {
+  uid: string;
+  disk: Set<string>;
+  /** What it listed before, and no more. */
+  lost: Set<string>;
+  cordoned: boolean;
+  object: KubernetesNode;
+};
 
 export const START = '2026-01-01T00:00:00.000Z';
 
@@ -113,7 +120,9 @@ export function simulateTask(
     ]);
     const nothingEligible = eligible.length === 0 ? 'no node is eligible' : undefined;
     const known = new Set([...machines.values()].map((each) => nodeKey(each.object)));
-    return { task, eligible, known, nothingEligible, presence, outcomes: new Map(outcomes), nowMs };
+    const lost = ({ metadata: { name = '' } }: KubernetesNode, image: string) =>
+      machines.get(name)?.lost.has(image) ?? false;
+    return { task, eligible, known, nothingEligible, presence, lost, outcomes: new Map(outcomes), nowMs };
   }
 
   function settle(progress: Progress): void {
@@ -157,14 +166,16 @@ export function simulateTask(
   }
 
   function replaceObject(name: string, listed: string[] | undefined): void {
-    const { uid } = machine(name);
+    const { uid, object, lost } = machine(name);
+    for (const image of object.status?.images?.flatMap(({ names = [] }) => names) ?? []) lost.add(image);
+    for (const image of listed ?? []) lost.delete(image);
     machine(name).object = describeNode(name, uid, listed);
   }
 
   function join(name: string, ...listed: string[]): void {
     const uid = `uid-${uids++}`;
     const object = describeNode(name, uid, listed);
-    machines.set(name, { uid, disk: new Set(listed), cordoned: false, object });
+    machines.set(name, { uid, disk: new Set(listed), lost: new Set(), cordoned: false, object });
   }
 
   for (const node of nodes) join(node);

@@ -134,6 +134,7 @@ describe('a first round', () => {
       round: 1,
       batch: 1,
       width: 8,
+      widthReason: 'widened from 5 to 8: warmed on 3 of 3 nodes',
       startedAt: START,
       finishedAt: timeAfter(7),
       lastWarmedAt: timeAfter(7),
@@ -680,6 +681,42 @@ describe('failures that may pass', () => {
   });
 });
 
+describe('a node that a registry with a limit refused', () => {
+  const refused = { ...transient(APP), reason: 'rate limited' };
+
+  it('has not failed where others of its batch got through: it is in the next batch, at once', () => {
+    const sim = simulateTask({ images: [APP], nodes: ['n1', 'n2', 'n3', 'n4'] });
+    sim.cut();
+    sim.end('n1');
+    for (const node of ['n2', 'n3', 'n4']) sim.end(node, refused);
+    expect(cold(sim.look())).toEqual(['n2', 'n3', 'n4']);
+    expect(sim.status()).toMatchObject({
+      ...{ phase: 'Warming', width: 1, nodes: { warm: 1, failed: 0 } },
+      widthReason: 'narrowed from 5 to 1: rate limited on 3 of 4 nodes',
+    });
+    expect(sim.status()).not.toHaveProperty('failures');
+    expect(sim.status()).not.toHaveProperty('retryAt');
+  });
+
+  it('has failed, and waits, where none got through', () => {
+    const sim = simulateTask({ images: [APP], nodes: ['n1', 'n2'] });
+    expect(cold(sim.warmUp(refused))).toEqual([]);
+    expect(sim.status()).toMatchObject({ phase: 'Warming', failureCount: 2, retryAt: timeAfter(10) });
+  });
+
+  it('waits from when it failed: while others have their turn, that time goes by', () => {
+    const sim = simulateTask({ images: [APP], nodes: ['n1', 'n2'] });
+    sim.cut(1);
+    sim.end('n1', transient(APP));
+    sim.look();
+    sim.cut(1);
+    sim.pass(7);
+    sim.end('n2');
+    sim.look();
+    expect(sim.status()).toMatchObject({ attempt: 1, retryAt: timeAfter(10) });
+  });
+});
+
 describe('the width', () => {
   const nodes = Array.from({ length: 30 }, (_, index) => `n${index + 10}`);
 
@@ -695,8 +732,12 @@ describe('the width', () => {
     expect(sim.look().width).toBe(35);
     sim.cut();
     sim.end('late', { ...transient(APP), reason: 'rate limited' });
-    expect(sim.look().width).toBe(17);
-    expect(sim.status()).toMatchObject({ phase: 'Warming', width: 17 });
+    expect(sim.look().width).toBe(1);
+    expect(sim.status()).toMatchObject({
+      phase: 'Warming',
+      width: 1,
+      widthReason: 'narrowed from 35 to 1: rate limited on 1 of 1 nodes',
+    });
   });
 
   it('sinks while no pull succeeds, and starts the next round afresh', () => {

@@ -1,17 +1,27 @@
 import { NODE_GONE, type NodeOutcome } from './batch-outcome.ts';
+import { type CollectedNodes, collectedNodes } from './collected.ts';
 import type { KubernetesNode } from './kubernetes.ts';
+import { COLLECTED, type Held, noteGone, tellCollected } from './left-alone.ts';
 import { keyAt, listKeys, nodeKey, packNodes, unpackNodes } from './node-set.ts';
 import type { PullStrategy } from './node-strategy.ts';
 import {
   DEFAULTS,
   type FailedImage,
+  MAX_FAILURES,
   type NodeFailure,
   type OpenBatch,
   type PrewarmTask,
   type PrewarmTaskStatus,
   type TaskPhase,
 } from './prewarm-task.ts';
-import { batchSize, currentWidth, nextWidth, widthOfNewRound } from './pull-width.ts';
+import {
+  batchSize,
+  type PullWidth,
+  type WidthChange,
+  widthAfter,
+  widthOfNewRound,
+  withoutCrowd,
+} from './pull-width.ts';
 import { wantsSince } from './rank.ts';
 import { progressMessage } from './status-text.ts';
 import { type WarmNodes, warmNodes } from './warm-nodes.ts';
@@ -30,6 +40,10 @@ export type ProgressInput = {
   /** Nodes that are not well now, with the reason. */
   leftOut?: ReadonlyMap<string, string>;
   presence: PresenceOf;
+  /** Whether a node listed an image before, and no more. */
+  lost?: (node: KubernetesNode, image: string) => boolean;
+  /** How long a node is left alone whose image was removed a second time; see collected.ts. */
+  collectedUnitMs?: number;
   /** For each open batch, by Job name, what became of its nodes. */
   outcomes: Map<string, NodeOutcome[]>;
   nowMs: number;
@@ -46,13 +60,15 @@ export type Progress = {
   /** Images, by index, that no node can pull for now. */
   left: Set<number>;
   leftOut: ReadonlyMap<string, string>;
+  /** How many nodes were found to have lost an image now, and are left alone for a while. */
+  backedOff: number;
   /** How many nodes may pull at the same time, see pull-width.ts. */
   width: number;
+  widthChanges: WidthChange[];
   /** The next batch may have this many nodes; see `probeLimit`. */
   atMost: number;
 };
 
-const MAX_FAILURES = 50;
 /** After the last try. */
 export const LONG_RETRY_SECONDS = 600;
 /** Where a tag has to be pushed or a secret mended: whoever does it is at it now, or much later. */
@@ -63,20 +79,19 @@ export function taskProgress(input: ProgressInput): Progress {
   const status = startRetry(input);
   const warm = warmNodes(input.task.spec, status.warmed ?? [], input.presence);
   const closed = closeBatches(input, status, warm);
-  const width = closed.reduce(
-    (before, { outcomes }) => nextWidth(input.task, before, outcomes),
-    currentWidth(input.task),
-  );
-  if (status.width !== undefined || closed.length > 0) status.width = width;
+  const { width, changes: widthChanges } = widthAfter(input.task, closed, input.nowMs);
+  if (status.width !== undefined || closed.length > 0) recordWidth(status, width);
   const left = indexesOf(input.task, status);
-  const states = nodeStates(input, status, warm, left);
+  const collected = collectedNodes(status.collected ?? [], input.nowMs, input.collectedUnitMs);
+  const states = nodeStates(input, status, { warm, collected }, left);
+  tellCollected(input, status, states.held);
 
   const busy = states.cold.length > 0 || (status.batches ?? []).length > 0;
   status.nodes = {
     eligible: input.eligible.length,
     warm: states.warm,
     warming: states.running,
-    failed: states.failed,
+    failed: states.failed + states.held.length,
   };
   status.progress = `${states.warm}/${input.eligible.length}`;
   const wants = wantsSince(input.task, busy, input.nowMs);
@@ -87,15 +102,21 @@ export function taskProgress(input: ProgressInput): Progress {
   if (status.phase === 'Warm' || input.eligible.length === 0) delete status.coldSince;
   else status.coldSince ??= timestamp(input.nowMs);
   status.warmed = warm.records(input.known);
+  status.collected = collected.records(input.known);
   status.observedGeneration = input.task.metadata.generation ?? 0;
   const { leftOut = new Map() } = input;
   status.message = progressMessage(status, input.nothingEligible, leftOut);
   // A new round is about to open, should a batch be cut.
-  const next = status.phase === 'Warming' ? width : widthOfNewRound(input.task, width);
+  const next = status.phase === 'Warming' ? width.width : widthOfNewRound(input.task, width.width);
   return {
     ...{ status: withoutEmpty(status), cold: states.cold, closed, running: states.running },
-    ...{ left, leftOut, width: next, atMost: probeLimit(status, input.nowMs) },
+    ...{ backedOff: states.backedOff, left, leftOut, width: next, widthChanges },
+    atMost: probeLimit(status, input.nowMs),
   };
+}
+
+function recordWidth(status: PrewarmTaskStatus, { width, reason, pressure }: PullWidth): void {
+  Object.assign(status, { width, widthReason: reason, pressure });
 }
 
 /** A registry says within seconds that it has no such image; after this the node is slow, or has much to pull. */
@@ -147,6 +168,9 @@ export function planBatch(
     startedAt: timestamp(options.nowMs),
   };
   status.batch = number;
+  // Only a round that begins is wider than what the last batch left.
+  if (status.width !== undefined && status.width !== progress.width)
+    status.widthReason = `a new round begins with ${progress.width}`;
   status.width = progress.width;
   status.batches = [...(status.batches ?? []), batch];
   if (status.nodes) status.nodes.warming += nodes.length;
@@ -172,7 +196,8 @@ function startRetry(input: ProgressInput): PrewarmTaskStatus {
   const waits = (failure: NodeFailure) =>
     hopeless.has(failure.image) ||
     spent.has(keys.get(failure.node) ?? '') ||
-    (failure.reason === NODE_GONE && !keys.has(failure.node));
+    (failure.reason === NODE_GONE && !keys.has(failure.node)) ||
+    failure.reason === COLLECTED;
   status.failures = status.failures?.filter(waits) ?? [];
   const listed = status.failures.filter((failure) => !hopeless.has(failure.image)).length;
   status.failureCount = [...hopeless.values()].reduce((sum, nodes) => sum + nodes, listed);
@@ -194,7 +219,7 @@ function closeBatches(input: ProgressInput, status: PrewarmTaskStatus, warm: War
   const eligible = new Set(input.eligible.map(nodeKey));
   const failed = unpackNodes(status.failedNodes);
   for (const { batch, outcomes } of closed) {
-    for (const [index, outcome] of outcomes.entries()) {
+    for (const [index, outcome] of withoutCrowd(outcomes).entries()) {
       if (outcome.state !== 'ended') continue;
       const name = batch.nodes[index] ?? '';
       noteFailures(status, name, outcome.failures, input.nowMs);
@@ -244,29 +269,43 @@ function noteFailedImage(status: PrewarmTaskStatus, failed: FailedImage): void {
   else status.failedImages.push(failed);
 }
 
-type States = { warm: number; running: number; failed: number; cold: KubernetesNode[]; retryable: boolean };
+type States = {
+  warm: number;
+  running: number;
+  failed: number;
+  cold: KubernetesNode[];
+  /** Left alone for a while, because what was brought to them was removed. */
+  held: Held[];
+  backedOff: number;
+  retryable: boolean;
+};
 
 function nodeStates(
   input: ProgressInput,
   status: PrewarmTaskStatus,
-  warm: WarmNodes,
+  { warm, collected }: { warm: WarmNodes; collected: CollectedNodes },
   left: Set<number>,
 ): States {
   const seats = seatsOf(input, status);
   const failed = unpackNodes(status.failedNodes);
   const spent = unpackNodes(status.spentNodes);
   const running = [...seats.values()].filter((seat) => !seat.ended).length;
-  const states: States = { warm: 0, running, failed: 0, cold: [], retryable: false };
+  const states: States = { warm: 0, running, failed: 0, cold: [], held: [], backedOff: 0, retryable: false };
   for (const node of input.eligible) {
     const seat = seats.get(node.metadata.name ?? '');
     if (seat && !seat.ended) continue;
     const key = nodeKey(node);
     const arrived = seat?.key === key ? seat.ended?.warm : undefined;
-    const { missing, wanted } = missingOf(
-      input.task,
-      (index) => warm.has(node, index) || arrived?.includes(index),
-      left,
-    );
+    const isThere = (index: number) => warm.has(node, index) || (arrived?.includes(index) ?? false);
+    const { missing, wanted } = missingOf(input.task, isThere, left);
+    collected.back(key, isThere);
+    if (missing > 0 && !seat) states.backedOff += noteGone(input, { warm, collected }, node, isThere);
+    const untilMs = collected.heldUntil(key);
+    if (untilMs !== undefined && missing > 0) {
+      const indexes = input.task.spec.images.flatMap((_, index) => (isThere(index) ? [] : index));
+      states.held.push({ name: node.metadata.name ?? '', missing: indexes, untilMs });
+      continue;
+    }
     count(states, {
       node,
       missing,
@@ -350,17 +389,25 @@ function endTry(input: ProgressInput, status: PrewarmTaskStatus, states: States,
   if (states.failed === 0) {
     forgetFailures(input, status);
     delete status.waits;
-    finish(status, input.eligible.length === 0 ? 'Pending' : 'Warm', input.nowMs);
+    if (states.held.length > 0) {
+      status.retryAt = timestamp(Math.min(...states.held.map(({ untilMs }) => untilMs)));
+      finish(status, failedPhase(input, warm), input.nowMs);
+    } else finish(status, input.eligible.length === 0 ? 'Pending' : 'Warm', input.nowMs);
     return;
   }
   // A node that failed for the first time has its own tries, also while others wait for the long one.
   const waitsLong = status.retryAt !== undefined && !status.attempt;
-  if (!status.retryAt || (waitsLong && states.retryable)) planRetry(input, status, states.retryable);
+  // Without an attempt it is the time of nodes that are left alone, and these here are others.
+  const isOthers = status.attempt === undefined;
+  if (!status.retryAt || isOthers || (waitsLong && states.retryable))
+    planRetry(input, status, states.retryable);
   if (status.attempt) return; // still Warming: the next try follows soon
-  const some = input.eligible.some((node) =>
-    input.task.spec.images.some((_, index) => warm.has(node, index)),
-  );
-  finish(status, some ? 'PartiallyFailed' : 'Failed', input.nowMs);
+  finish(status, failedPhase(input, warm), input.nowMs);
+}
+
+function failedPhase({ task, eligible }: ProgressInput, warm: WarmNodes): TaskPhase {
+  const some = eligible.some((node) => task.spec.images.some((_, index) => warm.has(node, index)));
+  return some ? 'PartiallyFailed' : 'Failed';
 }
 
 const FIELDS_OF_FAILURE = [
@@ -378,14 +425,15 @@ const GONE_TOLD_SECONDS = 600;
 
 function forgetFailures(input: ProgressInput, status: PrewarmTaskStatus): void {
   const eligible = new Set(input.eligible.map((node) => node.metadata.name));
-  const gone = status.failures?.filter(
+  const kept = status.failures?.filter(
     ({ node, reason, time }) =>
-      reason === NODE_GONE &&
-      !eligible.has(node) &&
-      input.nowMs < Date.parse(time) + GONE_TOLD_SECONDS * 1000,
+      reason === COLLECTED ||
+      (reason === NODE_GONE &&
+        !eligible.has(node) &&
+        input.nowMs < Date.parse(time) + GONE_TOLD_SECONDS * 1000),
   );
   for (const field of FIELDS_OF_FAILURE) delete status[field];
-  if (gone?.length) Object.assign(status, { failures: gone, failureCount: gone.length });
+  if (kept?.length) Object.assign(status, { failures: kept, failureCount: kept.length });
 }
 
 /** The end of a round is when its work ended, not when a node that waited for its turn went away. */
@@ -402,7 +450,17 @@ function planRetry(input: ProgressInput, status: PrewarmTaskStatus, retryable: b
   status.attempt = again ? tried + 1 : 0;
   if (!again && status.failedNodes) status.spentNodes = status.failedNodes;
   const seconds = again ? retryDelaySeconds(input.task, status.attempt) : longWaitSeconds(status);
-  status.retryAt = timestamp(input.nowMs + seconds * 1000);
+  const fromMs = again ? lastFailureMs(status, input.nowMs) : input.nowMs;
+  status.retryAt = timestamp(Math.max(fromMs + seconds * 1000, input.nowMs + PAUSE_MS));
+}
+
+/** Between two tries at least. */
+const PAUSE_MS = 1000;
+
+/** While others had their turn, those that failed have waited already. */
+function lastFailureMs({ failures = [], failureCount = 0 }: PrewarmTaskStatus, nowMs: number): number {
+  if (failureCount > failures.length) return nowMs;
+  return Math.max(...failures.map(({ time }) => Date.parse(time)));
 }
 
 /** Nodes that used up their tries wait in full, whatever else is amiss. */

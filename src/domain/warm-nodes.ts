@@ -1,3 +1,4 @@
+import type { Presence } from './image-presence.ts';
 import type { KubernetesNode } from './kubernetes.ts';
 import { nodeKey, packNodes, unpackNodes } from './node-set.ts';
 import type { PrewarmTaskSpec, WarmedRecord } from './prewarm-task.ts';
@@ -7,6 +8,8 @@ import type { PresenceOf } from './task-progress.ts';
 export type WarmNodes = {
   /** Whether the node has the image; what its status meanwhile proves, either way, leaves the record. */
   has(node: KubernetesNode, image: number): boolean;
+  /** Whether a batch brought it, and the node's status has told since that it is not there. */
+  lost(node: KubernetesNode, image: number): boolean;
   /** Notes that a batch brought these images to the node of this key. */
   add(key: string, images: number[], since: string): void;
   /** What to keep in the task's status: of these nodes, where they are given. */
@@ -23,6 +26,7 @@ type Entry = { images: Set<number>; since: string };
 
 export function warmNodes(spec: PrewarmTaskSpec, records: WarmedRecord[], presence: PresenceOf): WarmNodes {
   const entries = new Map<string, Entry>();
+  const lost = new Set<string>();
   const note = (key: string, images: number[], since: string): void => {
     const entry = entries.get(key) ?? { images: new Set(), since };
     for (const image of images) entry.images.add(image);
@@ -31,6 +35,11 @@ export function warmNodes(spec: PrewarmTaskSpec, records: WarmedRecord[], presen
   };
   for (const record of records)
     for (const key of unpackNodes(record.nodes)) note(key, record.images, record.since);
+
+  const forget = (entry: Entry, node: KubernetesNode, image: number): void => {
+    entry.images.delete(image);
+    if (entry.images.size === 0) entries.delete(nodeKey(node));
+  };
 
   return {
     has(node, image) {
@@ -41,18 +50,19 @@ export function warmNodes(spec: PrewarmTaskSpec, records: WarmedRecord[], presen
       const entry = entries.size > 0 ? entries.get(nodeKey(node)) : undefined;
       if (!entry?.images.has(image)) return proves && presence(node, wanted.image) === 'present';
       const seen = presence(node, wanted.image);
-      const forget =
-        seen === 'present'
-          ? proves
-          : seen === 'absent' && heartbeatMs(node) > Date.parse(entry.since) + LIST_AGE_MS;
-      if (!forget) return true;
-      entry.images.delete(image);
-      if (entry.images.size === 0) entries.delete(nodeKey(node));
+      if (seen === 'present' ? !proves : !isOutOfDate(entry, seen, node)) return true;
+      forget(entry, node, image);
+      if (seen === 'absent') lost.add(`${nodeKey(node)} ${image}`);
       return seen === 'present';
     },
+    lost: (node, image) => lost.size > 0 && lost.has(`${nodeKey(node)} ${image}`),
     add: note,
     records: (known) => pack([...entries].filter(([key]) => !known || known.has(key))),
   };
+}
+
+function isOutOfDate({ since }: Entry, seen: Presence, node: KubernetesNode): boolean {
+  return seen === 'absent' && heartbeatMs(node) > Date.parse(since) + LIST_AGE_MS;
 }
 
 function heartbeatMs(node: KubernetesNode): number {

@@ -65,6 +65,17 @@ export function createMetrics(build: { version: string }) {
       labelNames: ['reason'],
       registers,
     }),
+    widthChanges: new Counter({
+      name: 'ips_width_changes_total',
+      help: 'Times that the width of a task changed after a batch, by direction (wider or narrower) and reason',
+      labelNames: ['direction', 'reason'],
+      registers,
+    }),
+    collected: new Counter({
+      name: 'ips_collected_nodes_total',
+      help: 'Nodes that are left alone for a while because their kubelet removed an image again, counted each time',
+      registers,
+    }),
     watchErrors: new Counter({
       name: 'ips_watch_errors_total',
       help: 'Lists and watches of the API server that failed and were tried again, by resource',

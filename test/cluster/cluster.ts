@@ -30,7 +30,14 @@ export const NODES: TestNode[] = [
 ];
 
 /** What is written to `cluster.json`, so that another process can use the cluster and end it. */
-type State = { name: string; folder: string; sandbox: Sandbox; cgroup: string; createdAt: string };
+type State = {
+  name: string;
+  folder: string;
+  sandbox: Sandbox;
+  cgroup: string;
+  createdAt: string;
+  nodes: TestNode[];
+};
 
 export type Cluster = State & {
   kubeconfigFile: string;
@@ -52,8 +59,9 @@ export async function startCluster(options: {
   lifeline: boolean;
   say: (line: string) => void;
   flags?: ExtraFlags;
+  nodes?: TestNode[];
 }): Promise<Cluster> {
-  const { name, lifeline, say } = options;
+  const { name, lifeline, say, nodes = NODES } = options;
   const binaries = await buildBinaries(say);
   const started = Date.now();
   const parent = clustersFolder();
@@ -62,11 +70,11 @@ export async function startCluster(options: {
   await mkdir(join(folder, 'logs'));
   const sandbox = await createSandbox(folder, { lifeline });
   const cgroup = `ips-${folder.slice(-6)}`;
-  const state: State = { name, folder, sandbox, cgroup, createdAt: new Date().toISOString() };
+  const state: State = { name, folder, sandbox, cgroup, createdAt: new Date().toISOString(), nodes };
   await writeFile(join(folder, 'cluster.json'), JSON.stringify(state, undefined, 2));
   try {
     const cluster = describeCluster(state, binaries);
-    await writePki(join(folder, 'pki'), { address: sandbox.address, nodes: NODES.map((node) => node.name) });
+    await writePki(join(folder, 'pki'), { address: sandbox.address, nodes: nodes.map((node) => node.name) });
     const admin = { certificate: join(folder, 'pki/admin.crt'), key: join(folder, 'pki/admin.key') };
     await writeFile(cluster.kubeconfigFile, kubeconfig(cluster.server, join(folder, 'pki/ca.crt'), admin), {
       mode: 0o600,
@@ -74,7 +82,7 @@ export async function startCluster(options: {
     await startComponents(cluster, say, options.flags);
     await waitUntilReady(cluster);
     say(
-      `cluster ${name} is ready: ${NODES.length} real nodes, ${((Date.now() - started) / 1000).toFixed(1)} s`,
+      `cluster ${name} is ready: ${nodes.length} real nodes, ${((Date.now() - started) / 1000).toFixed(1)} s`,
     );
     return cluster;
   } catch (error) {
@@ -184,7 +192,7 @@ async function waitUntilReady(cluster: Cluster): Promise<void> {
       const answer = (await kubectl(cluster, ['get', 'nodes', '-o', `jsonpath=${ready}`]))
         .split('\n')
         .filter(Boolean);
-      return answer.length >= NODES.length && answer.every((status) => status === 'True');
+      return answer.length >= cluster.nodes.length && answer.every((status) => status === 'True');
     },
     { timeoutMs: 90_000, everyMs: 300 },
   );

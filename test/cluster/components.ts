@@ -4,7 +4,6 @@ import {
   type Cluster,
   type ExtraFlags,
   kubectl,
-  NODES,
   PRIVATE_CREDENTIALS,
   pushTestImage,
   type TestNode,
@@ -39,7 +38,7 @@ export async function startComponents(
   await writeFilled('cni.conflist', join(cluster.folder, 'cni', '10-testcluster.conflist'), {
     DIR: cluster.folder,
   });
-  for (const node of NODES) await startContainerd(cluster, node);
+  for (const node of cluster.nodes) await startContainerd(cluster, node);
   await waitFor('the registry', async () => (await fetch(`${cluster.registry.url}/v2/`)).ok, {
     timeoutMs: 20_000,
   });
@@ -47,11 +46,12 @@ export async function startComponents(
   await pushTestImage(cluster, 'noop:1', 0, { executable: 'noop' });
   await waitFor('the API server', () => kubectl(cluster, ['get', '--raw', '/readyz']), { timeoutMs: 60_000 });
   say('API server is up; starting controllers and kubelets');
-  for (const name of ['controller-manager', 'scheduler', 'kube-proxy', ...NODES.map((node) => node.name)]) {
+  const nodes = cluster.nodes.map((node) => node.name);
+  for (const name of ['controller-manager', 'scheduler', 'kube-proxy', ...nodes]) {
     await writeKubeconfig(cluster, pki, name);
   }
   startControllers(cluster, pki, flags.controllerManager);
-  for (const [index, node] of NODES.entries()) await startKubelet(cluster, pki, node, index);
+  for (const [index, node] of cluster.nodes.entries()) await startKubelet(cluster, pki, node, index);
 }
 
 /**
@@ -129,7 +129,14 @@ function startControllers(cluster: Cluster, pki: string, extra: string[] = []): 
   start(cluster, 'kube-scheduler', 'kube-scheduler', [...login('scheduler'), '--leader-elect=false']);
   start(cluster, 'kube-proxy', 'kube-proxy', [
     ...login('kube-proxy'),
-    ...['--proxy-mode', 'nftables', '--hostname-override', NODES[0]?.name ?? '', '--cluster-cidr', POD_CIDR],
+    ...[
+      '--proxy-mode',
+      'nftables',
+      '--hostname-override',
+      cluster.nodes[0]?.name ?? '',
+      '--cluster-cidr',
+      POD_CIDR,
+    ],
     ...['--conntrack-max-per-core', '0', '--conntrack-tcp-timeout-established', '0'],
     ...['--conntrack-tcp-timeout-close-wait', '0'],
   ]);
@@ -176,8 +183,9 @@ async function startKubelet(cluster: Cluster, pki: string, node: TestNode, index
     DIR: folder,
     PKI: pki,
     CGROUP: cluster.cgroup,
-    PORT: String(10250 + index),
-    HEALTHZ_PORT: String(10350 + index),
+    // Clear of the control plane's own, from 10249 to 10259.
+    PORT: String(10260 + index),
+    HEALTHZ_PORT: String(10360 + index),
     SERIALIZE: String(node.serializeImagePulls),
     TAINTS: JSON.stringify(node.taints),
   });

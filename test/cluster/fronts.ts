@@ -3,24 +3,33 @@ import type { Cluster } from './cluster.ts';
 import { startDetached, waitFor } from './run.ts';
 import { endInside, enter } from './sandbox.ts';
 
-/** `down`: nobody listens. `reset`: every connection is cut. `slow`: 100 kB a second. `limited`: 429 to everything. */
-export type Mode = 'pass' | 'down' | 'reset' | 'slow' | 'limited';
+/**
+ * `down`: nobody listens. `reset`: every connection is cut. `slow`: 100 kB a second. `limited`: 429 to everything.
+ * `metered`: 429 to what comes faster than its rate.
+ */
+export type Mode = 'pass' | 'down' | 'reset' | 'slow' | 'limited' | 'metered';
+
+/** Of requests, over all clients: so many at once, when none came for a while, and then so many a second. */
+export type Rate = { burst: number; perSecond: number };
 
 export type Front = {
   mode: Mode;
   /** The registry behind, as seen from inside the cluster. */
   target: string;
-  /** Of `limited`: the header of that name. */
+  /** Of `limited` and `metered`: the header of that name. */
   retryAfter?: string;
+  /** Of `metered`. */
+  rate?: Rate;
 };
 
-/** What a front was asked; of `reset`, each connection. */
-export type RegistryRequest = { atMs: number; method: string; path: string };
+/** What a front was asked, and whether it said 429; of `reset`, each connection. */
+export type RegistryRequest = { atMs: number; method: string; path: string; limited?: boolean };
 
 export type RegistryFront = {
   /** As nodes name it in image references. */
   host: string;
   set(mode: Mode, retryAfter?: string): Promise<void>;
+  meter(rate: Rate, retryAfter?: string): Promise<void>;
   requests(): Promise<RegistryRequest[]>;
 };
 
@@ -55,12 +64,17 @@ export async function startRegistryFronts(cluster: Cluster): Promise<RegistryFro
       const port = lastPort;
       const path = `/${port}`;
       const target = `http://127.0.0.1:${new URL(registry.url).port}`;
-      const set = async (mode: Mode, retryAfter?: string): Promise<void> => {
-        const front: Front = { mode, target, ...(retryAfter ? { retryAfter } : {}) };
-        await ask(path, { method: 'PUT', body: JSON.stringify(front) });
+      const put = async (front: Omit<Front, 'target'>): Promise<void> => {
+        await ask(path, { method: 'PUT', body: JSON.stringify({ ...front, target }) });
       };
-      await set(first, firstRetryAfter);
-      return { host: `127.0.0.1:${port}`, set, requests: () => ask(path) };
+      const until = (retryAfter?: string) => (retryAfter ? { retryAfter } : {});
+      await put({ mode: first, ...until(firstRetryAfter) });
+      return {
+        host: `127.0.0.1:${port}`,
+        set: (mode, retryAfter) => put({ mode, ...until(retryAfter) }),
+        meter: (rate, retryAfter) => put({ mode: 'metered', rate, ...until(retryAfter) }),
+        requests: () => ask(path),
+      };
     },
     stop: () => endInside(pid),
   };

@@ -1,13 +1,17 @@
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Front, Mode, RegistryRequest } from './fronts.ts';
+import type { Front, Mode, Rate, RegistryRequest } from './fronts.ts';
 
 /**
  * Runs inside a cluster, on whose loopback nodes pull without TLS: ports in front of its registries that misbehave as
  * they are told, and remember what they were asked. `registry-proxy.ts CONTROL-PORT`; see fronts.ts for who tells it.
  */
-const fronts = new Map<string, { front: Front; server: Server; requests: RegistryRequest[] }>();
+type Known = { front: Front; server: Server; requests: RegistryRequest[]; bucket?: Bucket };
+/** What is left of a rate, and when that was counted. */
+type Bucket = { left: number; atMs: number };
+
+const fronts = new Map<string, Known>();
 const open = new Set<Socket>();
 
 createServer((incoming, response) => {
@@ -58,9 +62,10 @@ function answer(port: string, incoming: IncomingMessage, response: ServerRespons
   const found = fronts.get(port);
   if (!found) return void response.destroy();
   const { method = '', url: path = '' } = incoming;
-  found.requests.push({ atMs: Date.now(), method, path });
-  const { mode, target, retryAfter } = found.front;
-  if (mode === 'limited') {
+  const { mode, target, retryAfter, rate } = found.front;
+  const limited = mode === 'limited' || (mode === 'metered' && rate !== undefined && !takeToken(found, rate));
+  found.requests.push({ atMs: Date.now(), method, path, ...(limited ? { limited } : {}) });
+  if (limited) {
     const errors = [{ code: 'TOOMANYREQUESTS', message: 'pull rate limit exceeded' }];
     response.writeHead(429, {
       'content-type': 'application/json',
@@ -75,6 +80,15 @@ function answer(port: string, incoming: IncomingMessage, response: ServerRespons
   });
   upstream.on('error', () => response.destroy());
   incoming.pipe(upstream);
+}
+
+/** A token bucket, as registries have them. */
+function takeToken(known: Known, { burst, perSecond }: Rate): boolean {
+  const nowMs = performance.now();
+  const { left, atMs } = known.bucket ?? { left: burst, atMs: nowMs };
+  const now = Math.min(burst, left + ((nowMs - atMs) / 1000) * perSecond);
+  known.bucket = { left: now >= 1 ? now - 1 : now, atMs: nowMs };
+  return now >= 1;
 }
 
 const SLICE = 10_000;

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
 import type { KubernetesObject, PodSpec } from '../../src/domain/kubernetes.ts';
 import type { PrewarmTask } from '../../src/domain/prewarm-task.ts';
-import { type Cluster, imagesOn, kubectl, kubectlBoth, NODES, openCluster } from '../cluster/cluster.ts';
+import { type Cluster, imagesOn, kubectl, kubectlBoth, openCluster } from '../cluster/cluster.ts';
 import { waitFor } from '../cluster/run.ts';
 
 /** The cluster that the global set-up started. */
@@ -102,7 +102,9 @@ export async function createKit(prefix: string, own?: Cluster): Promise<Kit> {
       ),
     async nodesWith(image) {
       const found = await Promise.all(
-        NODES.map(async ({ name }) => ((await imagesOn(cluster, name)).includes(image) ? [name] : [])),
+        cluster.nodes.map(async ({ name }) =>
+          (await imagesOn(cluster, name)).includes(image) ? [name] : [],
+        ),
       );
       return found.flat();
     },
