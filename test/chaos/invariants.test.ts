@@ -5,11 +5,14 @@ import type { WatchEvent } from '../e2e/witness.ts';
 import {
   type AdmissionHistory,
   type AuditEntry,
-  badAdmissions,
+  failedAdmissions,
+  LOAD_AGENT,
   leftBehind,
+  slowAdmissions,
   unendedTasks,
   unkeptWishes,
   type Wish,
+  type Write,
   workDoneTwice,
 } from './invariants.ts';
 
@@ -177,52 +180,50 @@ it('what is left behind is told by kind', () => {
 
 describe('an admission', () => {
   const history = (more: Partial<AdmissionHistory>): AdmissionHistory => ({
-    ...{ applies: [], controls: [], apiAway: [], webhookHurt: [], ...more },
+    ...{ applies: [], apiAway: [], webhookHurt: [], ...more },
   });
   const apply = { name: 'w', atMs: 10_000, ms: 20, labelled: true };
+  const failed = { ...apply, error: 'reset' };
+  const unlabelled = { ...apply, labelled: false };
   const meanwhile = [{ fromMs: 9_000, toMs: 10_010 }];
   const before = [{ fromMs: 8_000, toMs: 9_999 }];
 
   it.each<{ what: string; history: Partial<AdmissionHistory>; found: number }>([
     { what: 'as usual', history: { applies: [apply] }, found: 0 },
-    { what: 'that failed', history: { applies: [{ ...apply, error: '500' }] }, found: 1 },
+    { what: 'that failed', history: { applies: [failed] }, found: 1 },
     {
       what: 'that failed without an API server',
-      history: { applies: [{ ...apply, error: 'reset' }], apiAway: meanwhile },
+      history: { applies: [failed], apiAway: meanwhile },
       found: 0,
     },
-    {
-      what: 'that failed after it was back',
-      history: { applies: [{ ...apply, error: 'reset' }], apiAway: before },
-      found: 1,
-    },
+    { what: 'that failed when it was back', history: { applies: [failed], apiAway: before }, found: 1 },
     {
       what: 'that failed with the webhook',
-      history: { applies: [{ ...apply, error: '500' }], webhookHurt: meanwhile },
+      history: { applies: [failed], webhookHurt: meanwhile },
       found: 1,
     },
-    {
-      what: 'that took 3 s',
-      history: { applies: [{ ...apply, ms: 3_000 }], webhookHurt: meanwhile },
-      found: 1,
-    },
-    {
-      what: 'that took 3 s when other writes took 1 s',
-      history: { applies: [{ ...apply, ms: 3_000 }], controls: [{ name: 'c', atMs: 11_000, ms: 1_000 }] },
-      found: 0,
-    },
-    {
-      what: 'that took 3 s when other writes had taken 1 s long before',
-      history: { applies: [{ ...apply, ms: 3_000 }], controls: [{ name: 'c', atMs: 1_000, ms: 1_000 }] },
-      found: 1,
-    },
-    { what: 'without its label', history: { applies: [{ ...apply, labelled: false }] }, found: 1 },
-    {
-      what: 'without its label, nobody to give it',
-      history: { applies: [{ ...apply, labelled: false }], webhookHurt: meanwhile },
-      found: 0,
-    },
+    { what: 'without its label', history: { applies: [unlabelled] }, found: 1 },
+    { what: 'with nobody to label it', history: { applies: [unlabelled], webhookHurt: meanwhile }, found: 0 },
   ])('$what: $found', ({ history: more, found }) => {
-    expect(badAdmissions(history(more))).toHaveLength(found);
+    expect(failedAdmissions(history(more))).toHaveLength(found);
+  });
+
+  const control = (atMs: number) => [{ name: 'control', atMs, ms: 1_000 }];
+
+  it.each<{ what: string; took?: string; agent?: string; controls?: Write[]; found: number }>([
+    { what: 'that took too little to be noted', found: 0 },
+    { what: 'that timed out', took: '2.0012s', found: 0 },
+    { what: 'that took 3 s', took: '3.0012s', found: 1 },
+    { what: 'that took a minute', took: '1m0.5s', found: 1 },
+    { what: 'that took 900 ms', took: '900.12ms', found: 0 },
+    { what: 'of somebody else', took: '3s', agent: 'kubectl', found: 0 },
+    { what: 'that took 3 s when others took 1 s', took: '3s', controls: control(1_000), found: 0 },
+    { what: 'that took 3 s when others had taken 1 s', took: '3s', controls: control(-4_000), found: 1 },
+  ])('$what: $found', ({ took, agent = LOAD_AGENT, controls = [], found }) => {
+    const entry: AuditEntry = {
+      ...{ verb: 'create', userAgent: agent, requestReceivedTimestamp: new Date(0).toISOString() },
+      annotations: took ? { 'apiserver.latency.k8s.io/mutating-webhook': took } : {},
+    };
+    expect(slowAdmissions([entry], controls)).toHaveLength(found);
   });
 });

@@ -38,6 +38,9 @@ export type LoadOptions = {
   images: { real: string[]; missing: (name: string) => string };
 };
 
+type Deployment = KubernetesObject & {
+  spec: { replicas: number; template: { spec: { containers: object[] } } };
+};
 type Send = () => Promise<KubernetesObject | undefined>;
 
 const MOST_WORKLOADS = 20;
@@ -108,26 +111,48 @@ export function createLoad(options: LoadOptions): Load {
     );
   }
 
-  const patch = (wish: Wish, change: object) =>
-    write(
-      applies,
-      wish.name,
-      () => client.mergePatch(RESOURCES.deployments, namespace, wish.name, change),
-      wish.optedIn,
-    );
+  /** Not a patch: that the API server repeats on a conflict by itself, with admission, and it is timed as one. */
+  async function change(wish: Wish, make: (deployment: Deployment) => void): Promise<void> {
+    for (;;) {
+      const deployment = await client
+        .get<Deployment>(RESOURCES.deployments, namespace, wish.name)
+        .catch(() => undefined);
+      if (!deployment) {
+        await sleep(AGAIN_MS);
+        continue;
+      }
+      make(deployment);
+      const { write: one, failed } = await timed(
+        wish.name,
+        () => client.replace(RESOURCES.deployments, deployment),
+        wish.optedIn,
+      );
+      // Somebody else wrote it meanwhile.
+      const conflict = failed instanceof KubeError && failed.status === 409;
+      if (!conflict) applies.push(one);
+      if (!failed) return;
+      if (!conflict) await sleep(AGAIN_MS);
+    }
+  }
 
   const actions: Record<string, (wish: Wish) => Promise<void>> = {
     async 'change image'(wish) {
       wish.image = imageFor(wish.missing, wish.pool === REAL);
-      await patch(wish, {
-        spec: { template: { spec: { containers: [{ name: 'c0', image: wish.image }] } } },
+      await change(wish, ({ spec }) => {
+        spec.template.spec.containers = [{ name: 'c0', image: wish.image }];
       });
     },
     async 'opt out or in'(wish) {
       wish.optedIn = !wish.optedIn;
-      await patch(wish, { metadata: { annotations: { [PREWARM]: wish.optedIn ? 'true' : null } } });
+      await change(wish, ({ metadata: { annotations = {} } }) => {
+        if (wish.optedIn) annotations[PREWARM] = 'true';
+        else delete annotations[PREWARM];
+      });
     },
-    scale: (wish) => patch(wish, { spec: { replicas: wish.pool === REAL ? 0 : random.integer(0, 3) } }),
+    scale: (wish) =>
+      change(wish, ({ spec }) => {
+        spec.replicas = wish.pool === REAL ? 0 : random.integer(0, 3);
+      }),
     async 'mend image'(wish) {
       wish.missing = false;
       await actions['change image']?.(wish);

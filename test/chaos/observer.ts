@@ -130,6 +130,13 @@ function shortened(line: string): string {
     object: { status?: unknown };
   };
   const { name, deletionTimestamp, annotations, labels } = object.metadata;
-  const told = kind === 'Deployment' ? { annotations, labels } : object.status;
-  return `${time} ${kind} ${name} ${type}${deletionTimestamp ? ' (going)' : ''} ${JSON.stringify(told).slice(0, 400)}`;
+  const told = toldOf();
+
+  function toldOf(): unknown {
+    if (kind === 'Deployment') return { annotations, labels };
+    return kind === 'pod' ? (object.status as { phase?: string } | undefined)?.phase : object.status;
+  }
+
+  const state = (JSON.stringify(told) ?? '').slice(0, 300);
+  return `${time} ${kind} ${name} ${type}${deletionTimestamp ? ' (going)' : ''} ${state}`;
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Cluster } from '../cluster/cluster.ts';
 import { apiAway, type Struck } from './faults.ts';
-import type { AuditEntry, Violation, Write } from './invariants.ts';
+import { type AuditEntry, LOAD_AGENT, type Violation, type Write } from './invariants.ts';
 import type { Observer } from './observer.ts';
 
 /** Everything that one needs to find the cause. */
@@ -25,7 +25,7 @@ export async function explain(run: {
     say(`${when(fault.fromMs)} to ${when(fault.toMs)} ${fault.kind} ${fault.target}`);
   for (const { invariant, what, object } of violations.slice(0, 10)) {
     say(`VIOLATED: ${invariant}: ${what}`);
-    for (const line of object ? (await observer.historyOf(object)).slice(-30) : []) say(`    ${line}`);
+    for (const line of object ? (await observer.historyOf(object)).slice(-20) : []) say(`    ${line}`);
   }
   say(`logs of all components and every state of every object (history.jsonl) are in ${kept}`);
   say(`again: make chaos SEED=${seed} MINUTES=${(forMs / 60_000).toFixed(2)}`);
@@ -60,7 +60,7 @@ function quantiles(writes: Write[]): object {
 export function conflictsIn(audit: AuditEntry[]): Record<string, number> {
   return tally(
     audit
-      .filter(({ responseStatus }) => responseStatus?.code === 409)
+      .filter(({ responseStatus, userAgent }) => responseStatus?.code === 409 && userAgent !== LOAD_AGENT)
       .map(({ verb, objectRef }) => `${verb} ${objectRef?.resource}`),
   );
 }

@@ -13,7 +13,7 @@ import { startReplicas } from '../e2e/replicas.ts';
 import { type Random, seeded } from '../seeded.ts';
 import { atRest, gone } from './checks.ts';
 import { apiAway, clockEnv, type Scene, type Struck, setClock, strike, webhookHurt } from './faults.ts';
-import { badAdmissions, type Violation, workDoneTwice } from './invariants.ts';
+import { failedAdmissions, LOAD_AGENT, slowAdmissions, type Violation, workDoneTwice } from './invariants.ts';
 import { createLoad } from './load.ts';
 import { type Observer, observe } from './observer.ts';
 import { describeFault, type Fault, meets, planFaults } from './plan.ts';
@@ -24,6 +24,8 @@ export type ChaosOptions = {
   /** How long faults come. */
   forMs: number;
   scale?: number;
+  /** How long it may take until all is as it must be. */
+  settleMs?: number;
   say: (line: string) => void;
 };
 
@@ -62,7 +64,10 @@ const STAYS_MS = 3_000;
 /** Starts everything, hurts it as the seed says while a team is at work, and looks whether what must hold did. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const { say } = options;
-  const cluster = await startCluster({ name: `chaos-${process.pid}`, lifeline: true, say });
+  const cluster = await startCluster({
+    ...{ name: `chaos-${process.pid}`, lifeline: true, say },
+    flags: { auditPolicy: join(import.meta.dirname, 'audit.yaml') },
+  });
   const ends: (() => Promise<unknown>)[] = [() => stopCluster(cluster)];
   try {
     await installIps(cluster);
@@ -79,7 +84,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     });
     const replicas = await startReplicas(cluster, { count: REPLICAS, env });
     ends.push(() => replicas.stop());
-    const client = createKubeClient(loadKubeConfig(cluster.kubeconfigFile), { userAgent: 'chaos' });
+    const client = createKubeClient(loadKubeConfig(cluster.kubeconfigFile), { userAgent: LOAD_AGENT });
     const observer = await observe(cluster, client, join(cluster.folder, 'logs'));
     ends.push(() => observer.stop());
     return await hurt(options, { cluster, replicas, redis }, client, observer);
@@ -97,7 +102,7 @@ async function hurt(
   client: KubeClient,
   observer: Observer,
 ): Promise<ChaosReport> {
-  const { seed, forMs, say } = options;
+  const { seed, forMs, say, settleMs = SETTLE_MS } = options;
   const started = performance.now();
   const seconds = () => ((performance.now() - started) / 1000).toFixed(1).padStart(6);
   const plan = planFaults({ ...options, replicas: REPLICAS, redisServers: REDIS_SERVERS });
@@ -136,17 +141,18 @@ async function hurt(
   await Promise.all(working);
   say(`${seconds()} s  all is mended; ${load.applies.length} applies, ${load.wishes.size} workloads`);
 
-  const settled = await hold(SETTLE_MS, () => atRest(scene, client, load, { namespace, pool: POOL }));
+  const settled = await hold(settleMs, () => atRest(scene, client, load, { namespace, pool: POOL }));
   say(`${seconds()} s  at rest after ${settled.seconds.toFixed(1)} s`);
   await load.clear();
-  const cleared = await hold(SETTLE_MS, () => gone(scene, client, namespace));
+  const cleared = await hold(settleMs, () => gone(scene, client, namespace));
   say(`${seconds()} s  nothing left after ${cleared.seconds.toFixed(1)} s`);
   const audit = await observer.audit();
   const violations = [
     ...workDoneTwice(observer.jobs, observer.pods, audit),
     ...settled.violations,
     ...cleared.violations,
-    ...badAdmissions({ ...load, apiAway: apiAway(struck), webhookHurt: webhookHurt(struck) }),
+    ...failedAdmissions({ ...load, apiAway: apiAway(struck), webhookHurt: webhookHurt(struck) }),
+    ...slowAdmissions(audit, load.controls),
   ];
   if (violations.length > 0) await explain({ ...options, ...scene, observer, struck, violations });
   return {
