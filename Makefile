@@ -32,7 +32,7 @@ demo: setup-cluster ## Show the main job on a real local cluster: cold and warm,
 	@node test/demo.ts
 
 test: setup ## Run all tests; ends with "N passed, N failed, N skipped"
-	@node test/run.ts unit cli oracle fuzz e2e
+	@node test/run.ts unit cli oracle fuzz e2e chaos
 
 test-unit: setup ## Run the tests that need no other process
 	@node test/run.ts unit
@@ -49,6 +49,10 @@ oracle: setup ## Compare with the scheduler's own library on fresh cases (SEED=n
 
 oracle-vectors: setup ## Write the cases of the unit tests anew, with that library's answers
 	@node test/oracle/write-vectors.ts
+
+.PHONY: chaos
+chaos: setup-cluster ## Hurt three replicas, Redis and the API server at random, under load (SEED=1 MINUTES=5 RUNS=1)
+	@node test/chaos/main.ts --seed '$(SEED)' --minutes '$(MINUTES)' --runs '$(RUNS)'
 
 lint: setup ## Check style, types and which module may import which
 	@node_modules/.bin/biome check .

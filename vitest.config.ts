@@ -6,7 +6,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'bench/**/*.test.ts'],
+          include: ['src/**/*.test.ts', 'bench/**/*.test.ts', 'test/chaos/{plan,invariants}.test.ts'],
           environment: 'node',
           testTimeout: 30_000,
         },
@@ -40,6 +40,8 @@ export default defineConfig({
           hookTimeout: 120_000,
         },
       },
+      // On a cluster of its own, which it hurts.
+      { test: { name: 'chaos', include: ['test/chaos/chaos.test.ts'], environment: 'node' } },
     ],
   },
 });

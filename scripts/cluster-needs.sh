@@ -23,6 +23,7 @@ need /usr/sbin/nft nftables
 need /usr/bin/buildah buildah
 # Has the server too, under this name; the package redis-server would start one on a machine with systemd.
 need /usr/bin/redis-check-rdb redis-tools
+need /usr/bin/faketime faketime
 command -v gcc >/dev/null || missing+=(gcc)
 command -v ip >/dev/null || missing+=(iproute2)
 command -v openssl >/dev/null || missing+=(openssl)

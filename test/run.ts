@@ -20,6 +20,7 @@ const total: Count = { passed: 0, failed: 0, skipped: 0 };
 /** What asks why a suite cannot run on this machine; undefined when it can. */
 const OBSTACLES: Record<string, () => Promise<string | undefined>> = {
   e2e: clusterObstacle,
+  chaos: clusterObstacle,
   oracle: goObstacle,
 };
 

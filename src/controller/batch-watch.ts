@@ -1,6 +1,6 @@
 import { TASK_LABEL } from '../domain/annotations.ts';
 import { batchOutcomes, type NodeOutcome, needsEvents } from '../domain/batch-outcome.ts';
-import { isAboutToComplete } from '../domain/job-end.ts';
+import { isAboutToComplete, mayStartPods } from '../domain/job-end.ts';
 import type { Event, Job, KubernetesNode, Pod } from '../domain/kubernetes.ts';
 import { COMPLETION_INDEX } from '../domain/pinning.ts';
 import { DEFAULTS, type OpenBatch, type PrewarmTask } from '../domain/prewarm-task.ts';
@@ -18,8 +18,11 @@ export type BatchWatch = {
     nowMs: number,
   ): Promise<{ outcomes: Map<string, NodeOutcome[]>; looking: boolean }>;
   jobsOf(task: PrewarmTask): Job[];
-  /** The nodes where a warmer of a batch that is recorded already has not ended yet. */
-  nodesWinding(task: PrewarmTask): Set<string>;
+  /**
+   * The nodes where a warmer of a batch that is recorded already has not ended yet; every node, where one may yet begin:
+   * by a Job of a task of this name that was there before, and that the garbage collector has not removed yet.
+   */
+  nodesWinding(task: PrewarmTask): Pick<ReadonlySet<string>, 'has'>;
   /** There was a break: what was not seen before this moment may have happened. */
   lookAfresh(nowMs: number): void;
   /** Whether a Job ends well by itself in a moment, see job-end.ts. */
@@ -28,6 +31,7 @@ export type BatchWatch = {
   refuse(jobName: string, message: string | undefined): void;
 };
 
+const EVERYWHERE = { has: () => true };
 const MAX_REFUSED = 1_000;
 /** Pods are made within seconds: only then is it worth asking why there are none. */
 const LOOK_FOR_REFUSAL_MS = 10_000;
@@ -117,6 +121,7 @@ export function createBatchWatch(options: {
       if (refused.size > MAX_REFUSED) refused.clear();
     },
     nodesWinding(task) {
+      if (jobs.values().some((job) => isPredecessors(job, task) && mayStartPods(job))) return EVERYWHERE;
       const open = new Set(task.status?.batches?.map((batch) => batch.jobName));
       const left = pods.values().filter(({ metadata: { namespace, labels, ownerReferences }, status }) => {
         const ended = status?.phase === 'Succeeded' || status?.phase === 'Failed';
@@ -141,4 +146,11 @@ export function createBatchWatch(options: {
       });
     },
   };
+}
+
+/** A workload that opts out and in again has another task, of the same name. A Job that nobody owns would be there for ever. */
+function isPredecessors({ metadata }: Job, task: PrewarmTask): boolean {
+  const { name, namespace, uid } = task.metadata;
+  if (metadata.labels?.[TASK_LABEL] !== name || metadata.namespace !== namespace) return false;
+  return metadata.ownerReferences?.some((owner) => owner.name === name && owner.uid !== uid) ?? false;
 }

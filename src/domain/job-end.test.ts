@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { isAboutToComplete } from './job-end.ts';
+import { isAboutToComplete, mayStartPods } from './job-end.ts';
 import type { ContainerState, Job, Pod } from './kubernetes.ts';
 
 const NOW = Date.parse('2026-01-01T00:01:00Z');
@@ -79,4 +79,13 @@ it.each<{ name: string; job: Job; pods: Pod[]; about: boolean }>([
   { name: 'one was never made', job: job(2), pods: [done], about: false },
 ])('is $about where $name', ({ job: given, pods, about }) => {
   expect(isAboutToComplete(given, pods, NOW)).toBe(about);
+});
+
+it.each<{ name: string; job: Job; may: boolean }>([
+  { name: 'is not told anything of', job: job(1), may: true },
+  { name: 'is suspended', job: job(1, 'Suspended'), may: true },
+  { name: 'has completed', job: job(1, 'SuccessCriteriaMet', 'Complete'), may: false },
+  { name: 'is about to fail, held up by a lost node', job: job(1, 'FailureTarget'), may: false },
+])('a Job that $name may start pods: $may', ({ job: one, may }) => {
+  expect(mayStartPods(one)).toBe(may);
 });

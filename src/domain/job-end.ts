@@ -16,6 +16,12 @@ export function isAboutToComplete(job: Job, pods: readonly Pod[], nowMs: number)
 
 const ENDED = ['Complete', 'Failed'];
 
+/** Whether the Job controller may yet start pods for it. */
+export function mayStartPods({ status }: Job): boolean {
+  const over = [...ENDED, 'SuccessCriteriaMet', 'FailureTarget'];
+  return !status?.conditions?.some(({ type, status: is }) => is === 'True' && over.includes(type));
+}
+
 function isEnding({ status }: Pod, nowMs: number): boolean {
   if (status?.phase === 'Succeeded') return true;
   const own = status?.containerStatuses?.filter(({ name }) => isWarmerContainer(name)) ?? [];

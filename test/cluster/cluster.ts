@@ -51,7 +51,11 @@ export type Cluster = State & {
 export const PRIVATE_CREDENTIALS = { username: 'ips', password: 'warm-me' };
 
 /** Flags beyond the usual ones. */
-export type ExtraFlags = { controllerManager?: string[] };
+export type ExtraFlags = {
+  controllerManager?: string[];
+  /** A file, in place of config/audit.yaml. */
+  auditPolicy?: string;
+};
 
 /** Starts a cluster and waits until its nodes are ready. With `lifeline` it ends when this process does. */
 export async function startCluster(options: {

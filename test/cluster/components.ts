@@ -33,7 +33,7 @@ export async function startComponents(
     '--log-level',
     'warn',
   ]);
-  startApiServer(cluster, pki);
+  startApiServer(cluster, pki, flags.auditPolicy);
   await startRegistries(cluster);
   await writeFilled('cni.conflist', join(cluster.folder, 'cni', '10-testcluster.conflist'), {
     DIR: cluster.folder,
@@ -96,7 +96,7 @@ function start(
   );
 }
 
-function startApiServer(cluster: Cluster, pki: string): void {
+function startApiServer(cluster: Cluster, pki: string, auditPolicy = join(CONFIG, 'audit.yaml')): void {
   start(cluster, 'kube-apiserver', 'kube-apiserver', [
     ...['--etcd-servers', 'http://127.0.0.1:2379', '--secure-port', '6443', '--bind-address', '0.0.0.0'],
     ...['--advertise-address', cluster.sandbox.address, '--client-ca-file', `${pki}/ca.crt`],
@@ -112,7 +112,7 @@ function startApiServer(cluster: Cluster, pki: string): void {
       SERVICE_CIDR,
     ],
     ...['--authorization-mode', 'Node,RBAC', '--cert-dir', join(cluster.folder, 'apiserver')],
-    ...['--audit-policy-file', join(CONFIG, 'audit.yaml')],
+    ...['--audit-policy-file', auditPolicy],
     ...['--audit-log-path', join(cluster.folder, 'logs/audit.log'), '--audit-log-mode', 'blocking'],
   ]);
 }

@@ -1,13 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import { type Cluster, pushTestImage, startCluster, stopCluster } from '../cluster/cluster.ts';
 import { blackHole, findComponent, kubectlInside } from '../cluster/disturb.ts';
 import { waitFor } from '../cluster/run.ts';
 import { type Ips, installIps, startIps } from './ips.ts';
 import { createKit, deployment, type Kit, type Pod, PREWARM, unique, WEB_NODES } from './kit.ts';
+import { witness } from './witness.ts';
 
 /** A cluster of its own, since it is hurt. Its nodes are given up on sooner than the usual 50 s. */
 const FLAGS = { controllerManager: ['--node-monitor-grace-period=20s'] };
@@ -128,6 +129,34 @@ test('a black hole of a minute between IPS and the API server: nothing is lost, 
   expect(await kit.nodesWith(meanwhile)).toEqual(['node-a', 'node-b']);
   await expectNoStorm(start);
 }, 240_000);
+
+test('opted out and in again, a workload waits until the Job of the task before is gone', async () => {
+  const seen = await witness(kit);
+  onTestFinished(seen.stop);
+  const image = await push('again');
+  // Nobody makes pods of Jobs now, nor removes what has no owner any more.
+  const controllers = findComponent(cluster, 'kube-controller-manager');
+  controllers.freeze();
+  onTestFinished(controllers.thaw);
+  const optIn = (value: string) =>
+    kit.kubectl(['annotate', '--overwrite', 'deployment/again', `ips/prewarm=${value}`]);
+  const task = () => kit.tasks().then((tasks) => tasks.find(({ spec }) => spec.images[0]?.image === image));
+  await apply('again', image);
+  const first = await waitFor('a task', task);
+  await waitFor('its Job', async () => seen.jobs() === 1);
+  await optIn('false');
+  await waitFor('the end of the task', async () => !(await task()));
+  await optIn('true');
+  const second = await waitFor('another task at work', async () => {
+    const found = await task();
+    return found?.status?.phase && found;
+  });
+  expect(second.metadata.name).toBe(first.metadata.name);
+  controllers.thaw();
+  await kit.status('deployment/again', /^Warm 2\/2 nodes$/);
+  expect(seen.jobs()).toBe(2);
+  expect(seen.overlaps()).toEqual([]);
+});
 
 test('a real node that dies in the middle of a pull ends the task and says so; back again, it is warmed', async () => {
   const image = await push('dying', 500_000_000);

@@ -1,0 +1,71 @@
+import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
+import type { PrewarmTask } from '../../src/domain/prewarm-task.ts';
+import type { KubeClient } from '../../src/kube/client.ts';
+import { RESOURCES } from '../../src/kube/resources.ts';
+import { NODES } from '../cluster/cluster.ts';
+import type { Scene } from './faults.ts';
+import { leftBehind, unendedTasks, unkeptWishes, type Violation } from './invariants.ts';
+import type { Load } from './load.ts';
+
+/** What is asked of the cluster, of Redis and of the replicas once all faults are mended. */
+
+const leases = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
+
+/** With the workloads there: all warm or told why not, nobody at work. */
+export async function atRest(
+  { replicas }: Scene,
+  client: KubeClient,
+  { wishes, nodes }: Load,
+  { namespace, pool }: { namespace: string; pool: string },
+): Promise<Violation[]> {
+  const list = async <T extends KubernetesObject>(resource: { apiVersion: string; plural: string }) =>
+    (await client.list<T>(resource, namespace, {})).items;
+  const [deployments, tasks, jobs, pods] = await Promise.all([
+    list(RESOURCES.deployments),
+    list<PrewarmTask>(RESOURCES.tasks),
+    list(RESOURCES.jobs),
+    list(RESOURCES.pods),
+  ]);
+  const real = NODES.filter(({ labels }) => labels['pool'] === 'web').length;
+  const seen = {
+    deployments,
+    tasks,
+    nodes: new Map([
+      [pool, nodes.size],
+      ['web', real],
+    ]),
+  };
+  const answers = await Promise.all(
+    replicas.all.map(({ ips }) => fetch(`${ips.url}/readyz`).catch(() => undefined)),
+  );
+  return [
+    ...unendedTasks(tasks),
+    ...unkeptWishes(wishes.values(), seen),
+    ...leftBehind({ Jobs: names(jobs), warmers: names(pods.filter(isWarmer)) }),
+    ...answers.flatMap((answer, index) =>
+      answer?.ok ? [] : [{ invariant: 'every replica is back', what: `replica ${index} is not ready` }],
+    ),
+  ];
+}
+
+/** With the workloads removed. */
+export async function gone({ redis }: Scene, client: KubeClient, namespace: string): Promise<Violation[]> {
+  const list = async (resource: { apiVersion: string; plural: string }, where = namespace) =>
+    names((await client.list(resource, where, {})).items);
+  const keys = await Promise.all(
+    redis.map(async (server) => (await server.command('--scan')).split('\n').filter(Boolean)),
+  );
+  return leftBehind({
+    tasks: await list(RESOURCES.tasks),
+    Jobs: await list(RESOURCES.jobs),
+    pods: await list(RESOURCES.pods),
+    Leases: await list(leases, 'ips-system'),
+    'keys in Redis': keys.flatMap((each, index) => each.map((key) => `${key} of server ${index}`)),
+  });
+}
+
+const names = (objects: KubernetesObject[]) => objects.map(({ metadata }) => metadata.name ?? '');
+
+function isWarmer({ metadata }: KubernetesObject): boolean {
+  return metadata.labels?.['ips/warmer'] === 'true';
+}
