@@ -22,11 +22,20 @@ const DEFAULTS: Config = {
     },
   ],
   maxActiveTasks: 3,
+  maxNamespaceTasks: 2,
   maxConcurrentPulls: 50,
   resyncSeconds: 600,
   drainSeconds: 5,
   collectedRetrySeconds: 600,
   logLevel: 'info',
+  coordination: 'memory',
+  redisAddresses: [],
+  queueRedisAddress: undefined,
+  redisUsername: undefined,
+  redisPassword: undefined,
+  redisPasswordFile: undefined,
+  redisTlsCaFile: undefined,
+  redisPrefix: 'ips',
 };
 
 type Environment = Record<string, string>;
@@ -157,7 +166,90 @@ describe('readConfig', () => {
     expect(config(args, environment)).toEqual({ ...DEFAULTS, ...change });
   });
 
+  const [a, b, c] = ['a', 'b', 'c'].map((host) => ({ host, port: 6379, tls: false }));
+  const three = { REDIS_ADDRESSES: 'a, b,c' };
+  it.each<{ what: string; environment: Environment; change: object }>([
+    { what: 'a lease', environment: { COORDINATION: 'lease' }, change: { coordination: 'lease' } },
+    {
+      what: 'Redis, where its servers are named',
+      environment: three,
+      change: { coordination: 'redis', redisAddresses: [a, b, c] },
+    },
+    {
+      what: 'Redis with everything that it has',
+      environment: {
+        ...{ COORDINATION: 'redis', REDIS_ADDRESSES: 'rediss://a', QUEUE_REDIS_ADDRESS: 'b' },
+        ...{ REDIS_USERNAME: 'ips', REDIS_PASSWORD: 's3cret', REDIS_TLS_CA_FILE: '/ca', REDIS_PREFIX: 'x' },
+      },
+      change: {
+        ...{ coordination: 'redis', redisAddresses: [{ ...a, tls: true }], queueRedisAddress: b },
+        ...{ redisUsername: 'ips', redisPassword: 's3cret', redisTlsCaFile: '/ca', redisPrefix: 'x' },
+      },
+    },
+  ])('lets replicas share the work by $what', ({ environment, change }) => {
+    expect(config([], environment)).toEqual({ ...DEFAULTS, ...change });
+  });
+
+  it('has no flag for a password, and tells none', () => {
+    expect(errors(['--=x', '--redis-password=x'])).toEqual([
+      expect.stringContaining('is not a flag'),
+      expect.stringContaining('--redis-password is not a flag'),
+    ]);
+    const environment = {
+      REDIS_ADDRESSES: 'redis://u:s3cret@a',
+      REDIS_PASSWORD: 's3cret',
+      REDIS_PASSWORD_FILE: '/f',
+    };
+    expect(errors([], environment).join()).toContain('REDIS_PASSWORD');
+    expect(errors([], environment).join()).not.toContain('s3cret');
+  });
+
   it.each<{ environment: Environment; error: string }>([
+    {
+      environment: { COORDINATION: 'redis' },
+      error: 'COORDINATION: redis needs REDIS_ADDRESSES',
+    },
+    {
+      environment: { COORDINATION: 'etcd' },
+      error: 'COORDINATION (--coordination): "etcd" must be one of memory, redis, lease',
+    },
+    {
+      environment: { ...three, COORDINATION: 'memory' },
+      error: 'COORDINATION: memory does not use the Redis servers that are named; leave one of the two out',
+    },
+    {
+      environment: { QUEUE_REDIS_ADDRESS: 'a' },
+      error: 'COORDINATION: memory does not use the Redis servers that are named; leave one of the two out',
+    },
+    {
+      environment: { REDIS_ADDRESSES: 'a,b' },
+      error:
+        'REDIS_ADDRESSES names 2 servers: a lock needs most of them, so 2 bear no more failures than 1; name 1, 3 or 5',
+    },
+    {
+      environment: { REDIS_ADDRESSES: 'a,b,a' },
+      error: 'REDIS_ADDRESSES (--redis-addresses): a:6379 is named twice',
+    },
+    {
+      environment: { ...three, QUEUE_REDIS_ADDRESS: 'a,b' },
+      error: 'QUEUE_REDIS_ADDRESS (--queue-redis-address): "a,b" must be one server',
+    },
+    {
+      environment: { ...three, REDIS_USERNAME: 'ips' },
+      error: 'REDIS_USERNAME needs REDIS_PASSWORD or REDIS_PASSWORD_FILE',
+    },
+    {
+      environment: { ...three, REDIS_TLS_CA_FILE: '/ca' },
+      error: 'REDIS_TLS_CA_FILE is not used: no address begins with rediss://',
+    },
+    {
+      environment: { ...three, REDIS_PREFIX: 'a b' },
+      error: 'REDIS_PREFIX (--redis-prefix): "a b" must be letters, digits, and . _ : -',
+    },
+    {
+      environment: { MAX_NAMESPACE_TASKS: '0' },
+      error: 'MAX_NAMESPACE_TASKS (--max-namespace-tasks): "0" must be a whole number from 1 to 1000',
+    },
     {
       environment: { SERVER_PORT: '65536' },
       error: 'SERVER_PORT (--server-port): "65536" must be a whole number from 0 to 65535',
@@ -292,9 +384,9 @@ it('the help names each flag with its variable and its default', () => {
   expect(lines).toContain(
     '  --server-port VALUE             SERVER_PORT             port of health, metrics and the REST API (HTTP) [8080]',
   );
-  for (const flag of Object.keys(DEFAULTS).map((name) =>
-    name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`),
-  ))
+  expect(lines.filter((line) => /^ +REDIS_PASSWORD +its password$/.test(line))).toHaveLength(1);
+  const settings = Object.keys(DEFAULTS).filter((name) => name !== 'redisPassword');
+  for (const flag of settings.map((name) => name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)))
     expect(lines.filter((line) => line.startsWith(`  --${flag} `))).toHaveLength(1);
   for (const flag of ['help', 'version'])
     expect(lines.filter((line) => line.startsWith(`  --${flag} `))).toHaveLength(1);

@@ -1,6 +1,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { type RedisAddress, readRedisAddresses, serverCountProblem } from './coordination/redis-address.ts';
 import { parseImageReference } from './domain/image-reference.ts';
 import type { StrategyOptions } from './domain/node-strategy.ts';
 import { DEFAULT_CUSTOM_WORKLOADS, readCustomWorkloads, type WorkloadType } from './domain/workload-types.ts';
@@ -22,13 +23,23 @@ export type Config = {
   excludedNamespaces: string[];
   customWorkloads: WorkloadType[];
   maxActiveTasks: number;
+  maxNamespaceTasks: number;
   maxConcurrentPulls: number;
   resyncSeconds: number;
   drainSeconds: number;
   collectedRetrySeconds: number;
   logLevel: string;
+  coordination: 'memory' | 'redis' | 'lease';
+  redisAddresses: RedisAddress[];
+  queueRedisAddress: RedisAddress | undefined;
+  redisUsername: string | undefined;
+  redisPassword: string | undefined;
+  redisPasswordFile: string | undefined;
+  redisTlsCaFile: string | undefined;
+  redisPrefix: string;
 };
 
+/** Without a flag: what every user of the machine could read there. */
 export type Option = { env: string; flag: string; fallback: string; help: string };
 
 export const OPTIONS = {
@@ -117,6 +128,12 @@ export const OPTIONS = {
     fallback: '3',
     help: 'tasks that warm at the same time',
   },
+  maxNamespaceTasks: {
+    env: 'MAX_NAMESPACE_TASKS',
+    flag: 'max-namespace-tasks',
+    fallback: '2',
+    help: 'of these, those of one namespace',
+  },
   maxConcurrentPulls: {
     env: 'MAX_CONCURRENT_PULLS',
     flag: 'max-concurrent-pulls',
@@ -147,6 +164,49 @@ export const OPTIONS = {
     fallback: 'info',
     help: 'trace, debug, info, warn, error or fatal',
   },
+  coordination: {
+    env: 'COORDINATION',
+    flag: 'coordination',
+    fallback: '',
+    help: 'how several replicas share the work: redis, lease, or memory (one replica); default: redis where REDIS_ADDRESSES is set',
+  },
+  redisAddresses: {
+    env: 'REDIS_ADDRESSES',
+    flag: 'redis-addresses',
+    fallback: '',
+    help: '1, 3 or 5 independent Redis servers, each host:port or, by TLS, rediss://host:port',
+  },
+  queueRedisAddress: {
+    env: 'QUEUE_REDIS_ADDRESS',
+    flag: 'queue-redis-address',
+    fallback: '',
+    help: 'the server that counts tasks and warmers; default: the first of REDIS_ADDRESSES',
+  },
+  redisUsername: {
+    env: 'REDIS_USERNAME',
+    flag: 'redis-username',
+    fallback: '',
+    help: "user on all of these; default: Redis's own",
+  },
+  redisPassword: { env: 'REDIS_PASSWORD', flag: '', fallback: '', help: 'its password' },
+  redisPasswordFile: {
+    env: 'REDIS_PASSWORD_FILE',
+    flag: 'redis-password-file',
+    fallback: '',
+    help: 'file with its password, read again for each connection',
+  },
+  redisTlsCaFile: {
+    env: 'REDIS_TLS_CA_FILE',
+    flag: 'redis-tls-ca-file',
+    fallback: '',
+    help: "CA of the servers' certificates (PEM); default: those that Node knows",
+  },
+  redisPrefix: {
+    env: 'REDIS_PREFIX',
+    flag: 'redis-prefix',
+    fallback: 'ips',
+    help: 'begins every key; clusters that share servers need one each',
+  },
 } as const satisfies Record<keyof Config, Option>;
 
 export type Command =
@@ -157,6 +217,8 @@ export type Command =
 export type ConfigResult = { ok: true; command: Command } | { ok: false; errors: string[] };
 
 const PULL_STRATEGIES = ['auto', 'image-volume', 'injected-noop'] as const;
+/** The empty one: by what else is set. */
+const COORDINATIONS = ['', 'memory', 'redis', 'lease'] as const;
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
 
 /** Reads the command line and the environment; either everything is right, or every mistake is told at once. */
@@ -175,8 +237,9 @@ export function readSettings(flags: Flags, environment: NodeJS.ProcessEnv, error
   const raw = (name: keyof Config): string => {
     const { env, flag, fallback } = OPTIONS[name];
     const given = flags[flag];
-    return (typeof given === 'string' ? given : environment[env]?.trim()) || fallback;
+    return (flag && typeof given === 'string' ? given : environment[env]?.trim()) || fallback;
   };
+  const optional = (name: keyof Config): string | undefined => raw(name) || undefined;
   const fail = (name: keyof Config, problem: string): void => {
     errors.push(`${OPTIONS[name].env} (--${OPTIONS[name].flag}): ${JSON.stringify(raw(name))} ${problem}`);
   };
@@ -196,13 +259,18 @@ export function readSettings(flags: Flags, environment: NodeJS.ProcessEnv, error
       fail(name, 'must be a name of lower-case letters, digits and -');
     return raw(name);
   };
+  /** Braces have a meaning in the keys of a Redis cluster. */
+  const keyPrefix = (name: keyof Config): string => {
+    if (!/^[\w.:-]+$/.test(raw(name))) fail(name, 'must be letters, digits, and . _ : -');
+    return raw(name);
+  };
   const image = (name: keyof Config): string => {
     if (!parseImageReference(raw(name)).ok) fail(name, 'is not an image reference');
     return raw(name);
   };
   const oneOf = <T extends string>(name: keyof Config, allowed: readonly T[]): T => {
     const value = raw(name) as T;
-    if (!allowed.includes(value)) fail(name, `must be one of ${allowed.join(', ')}`);
+    if (!allowed.includes(value)) fail(name, `must be one of ${allowed.filter(Boolean).join(', ')}`);
     return value;
   };
   const list = (name: keyof Config): string[] =>
@@ -210,6 +278,18 @@ export function readSettings(flags: Flags, environment: NodeJS.ProcessEnv, error
       .split(',')
       .map((item) => item.trim())
       .filter(Boolean);
+
+  const addresses = (name: keyof Config): RedisAddress[] => {
+    const { addresses, problems } = readRedisAddresses(list(name));
+    for (const problem of problems) errors.push(`${OPTIONS[name].env} (--${OPTIONS[name].flag}): ${problem}`);
+    return addresses;
+  };
+
+  const address = (name: keyof Config): RedisAddress | undefined => {
+    const [first, ...more] = addresses(name);
+    if (more.length > 0) fail(name, 'must be one server');
+    return first;
+  };
 
   const workloadTypes = (name: keyof Config): WorkloadType[] => {
     const { types, errors: problems } = readCustomWorkloads(raw(name));
@@ -229,23 +309,61 @@ export function readSettings(flags: Flags, environment: NodeJS.ProcessEnv, error
     warmerPriorityClass: raw('warmerPriorityClass') === 'none' ? '' : objectName('warmerPriorityClass'),
     webhookConfiguration: objectName('webhookConfiguration'),
     webhookHosts: hosts.length > 0 ? hosts : [`ips.${namespace}.svc`],
-    certDir: raw('certDir') || undefined,
+    certDir: optional('certDir'),
     certSecret: objectName('certSecret'),
-    kubeconfig: raw('kubeconfig') || undefined,
+    kubeconfig: optional('kubeconfig'),
     excludedNamespaces: [...new Set([namespace, ...list('excludedNamespaces')])],
     customWorkloads: workloadTypes('customWorkloads'),
     maxActiveTasks: integer('maxActiveTasks', 1, 1000),
+    maxNamespaceTasks: integer('maxNamespaceTasks', 1, 1000),
     maxConcurrentPulls: integer('maxConcurrentPulls', 1, 10_000),
     resyncSeconds: integer('resyncSeconds', 1, 86_400),
     drainSeconds: integer('drainSeconds', 0, 300),
     collectedRetrySeconds: integer('collectedRetrySeconds', 1, 86_400),
     logLevel: oneOf('logLevel', LOG_LEVELS),
+    coordination: oneOf('coordination', COORDINATIONS) || (raw('redisAddresses') ? 'redis' : 'memory'),
+    redisAddresses: addresses('redisAddresses'),
+    queueRedisAddress: address('queueRedisAddress'),
+    redisUsername: optional('redisUsername'),
+    redisPassword: optional('redisPassword'),
+    redisPasswordFile: optional('redisPasswordFile'),
+    redisTlsCaFile: optional('redisTlsCaFile'),
+    redisPrefix: keyPrefix('redisPrefix'),
   };
   if (config.pullStrategy === 'injected-noop' && !config.workerImageLegacy)
     fail('workerImageLegacy', 'must name the image of the no-op, which PULL_STRATEGY asks for');
   if (config.serverPort !== 0 && config.serverPort === config.webhookPort)
     fail('webhookPort', 'is also the SERVER_PORT');
+  // Of addresses that cannot be read, that alone is told.
+  if (list('redisAddresses').length === config.redisAddresses.length)
+    errors.push(...coordinationProblems(config));
   return config;
+}
+
+/** What does not go together in how replicas share the work. Shows no value: one is a password. */
+function coordinationProblems(config: Config): string[] {
+  const { coordination, redisAddresses, queueRedisAddress, redisUsername, redisTlsCaFile } = config;
+  const isSecured = Boolean(config.redisPassword || config.redisPasswordFile);
+  const addresses = queueRedisAddress ? [...redisAddresses, queueRedisAddress] : redisAddresses;
+  const count = serverCountProblem(redisAddresses.length);
+  const problems: [boolean, string][] = [
+    [coordination === 'redis' && redisAddresses.length === 0, 'COORDINATION: redis needs REDIS_ADDRESSES'],
+    [
+      coordination !== 'redis' && addresses.length > 0,
+      `COORDINATION: ${coordination} does not use the Redis servers that are named; leave one of the two out`,
+    ],
+    [count !== undefined, `REDIS_ADDRESSES ${count}`],
+    [
+      Boolean(config.redisPassword && config.redisPasswordFile),
+      'REDIS_PASSWORD and REDIS_PASSWORD_FILE are both set: give one',
+    ],
+    [Boolean(redisUsername) && !isSecured, 'REDIS_USERNAME needs REDIS_PASSWORD or REDIS_PASSWORD_FILE'],
+    [
+      Boolean(redisTlsCaFile) && !addresses.some(({ tls }) => tls),
+      'REDIS_TLS_CA_FILE is not used: no address begins with rediss://',
+    ],
+  ];
+  return problems.filter(([found]) => found).map(([, text]) => text);
 }
 
 function readUninstall(args: string[], environment: NodeJS.ProcessEnv): ConfigResult {
@@ -277,7 +395,11 @@ export type FlagType = { type: 'string' | 'boolean'; multiple?: boolean; short?:
 export type Flags = Record<string, string | string[] | boolean | undefined>;
 
 const SERVER_FLAGS: Record<string, FlagType> = {
-  ...Object.fromEntries(Object.values(OPTIONS).map(({ flag }) => [flag, { type: 'string' as const }])),
+  ...Object.fromEntries(
+    Object.values(OPTIONS)
+      .filter(({ flag }) => flag)
+      .map(({ flag }) => [flag, { type: 'string' as const }]),
+  ),
   help: { type: 'boolean' },
   version: { type: 'boolean' },
 };
@@ -309,7 +431,7 @@ function flagProblem(type: 'string' | 'boolean' | undefined, value: string | und
 
 export function helpText(): string {
   const lines = Object.values(OPTIONS).map(({ env, flag, fallback, help }) => {
-    const left = `  --${flag} VALUE`.padEnd(34);
+    const left = (flag && `  --${flag} VALUE`).padEnd(34);
     return `${left}${env.padEnd(24)}${help}${fallback ? ` [${fallback}]` : ''}`;
   });
   return [

@@ -10,7 +10,10 @@ const ALLOWED: Record<string, { local: string[]; packages: RegExp }> = {
     local: ['admission', 'domain', 'certs'],
     packages: /^(fastify|node:(http2|timers\/promises|tls))$/,
   },
-  coordination: { local: ['coordination', 'domain'], packages: /^(ioredis|redlock)$/ },
+  coordination: {
+    local: ['coordination', 'domain'],
+    packages: /^(ioredis|redlock|node:(crypto|fs|timers\/promises))$/,
+  },
   kube: { local: ['kube', 'domain'], packages: /./ },
   certs: { local: ['certs', 'domain', 'kube', 'metrics'], packages: /./ },
   api: {

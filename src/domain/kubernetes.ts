@@ -171,3 +171,13 @@ export type Event = KubernetesObject & {
   count?: number;
   lastTimestamp?: string;
 };
+
+export type Lease = KubernetesObject & {
+  spec?: {
+    holderIdentity?: string | null;
+    leaseDurationSeconds?: number;
+    acquireTime?: string | null;
+    renewTime?: string | null;
+    leaseTransitions?: number;
+  };
+};

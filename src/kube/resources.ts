@@ -10,6 +10,7 @@ export const RESOURCES = {
   jobs: { apiVersion: 'batch/v1', plural: 'jobs' },
   runtimeClasses: { apiVersion: 'node.k8s.io/v1', plural: 'runtimeclasses' },
   tasks: { apiVersion: 'ips.dev/v1alpha1', plural: 'prewarmtasks' },
+  leases: { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' },
   tokenReviews: { apiVersion: 'authentication.k8s.io/v1', plural: 'tokenreviews' },
   subjectAccessReviews: { apiVersion: 'authorization.k8s.io/v1', plural: 'subjectaccessreviews' },
   webhookConfigurations: {

@@ -1,0 +1,156 @@
+import { readFileSync } from 'node:fs';
+import { Redis } from 'ioredis';
+import { addressName, type RedisAddress } from './redis-address.ts';
+import type { Script } from './scripts.ts';
+
+export type RedisSettings = {
+  redisUsername: string | undefined;
+  redisPassword: string | undefined;
+  /** Read anew for every connection, so that a changed password is taken without a restart. */
+  redisPasswordFile: string | undefined;
+  /** PEM of those who may sign the servers' certificates; those of the system where there is none. */
+  redisTlsCaFile: string | undefined;
+};
+
+type Callback = (error: Error | null, answer: unknown) => void;
+
+/** One server. No call takes longer than `CALL_MS`, whatever is wrong with it, and it is used again by itself. */
+export type RedisConnection = {
+  /** `host:port`, for logs and metrics. */
+  name: string;
+  /** What is wrong with it; undefined while it answers. */
+  problem(): string | undefined;
+  run(script: Script, keys: string[], args: (string | number)[]): Promise<unknown>;
+  get(key: string): Promise<unknown>;
+  /** As `redlock` calls a client. */
+  evalsha(sha: string, args: (string | number)[], callback: Callback): void;
+  eval(args: (string | number)[], callback: Callback): void;
+  close(): void;
+};
+
+export const CALL_MS = 250;
+const PING_EVERY_MS = 5000;
+const RECONNECT_MS = { least: 100, most: 5000 };
+
+export function connectRedis(
+  address: RedisAddress,
+  settings: RedisSettings,
+  onChange: (connection: RedisConnection) => void,
+): RedisConnection {
+  const { host, port, tls } = address;
+  let problem: string | undefined = 'not connected yet';
+  let closed = false;
+  const client = new Redis({
+    ...{ host, port, connectionName: 'ips', connectTimeout: 2000 },
+    ...(settings.redisUsername ? { username: settings.redisUsername } : {}),
+    password: passwordOf(settings),
+    ...(tls ? { tls: settings.redisTlsCaFile ? { ca: readFileSync(settings.redisTlsCaFile) } : {} } : {}),
+    // Redis 5 and proxies before it do not know the third.
+    protocol: 2,
+    // A command that cannot be sent now fails now: the caller has another way.
+    ...{ maxRetriesPerRequest: 0, enableOfflineQueue: false, autoResendUnfulfilledCommands: false },
+    retryStrategy(times) {
+      client.options.password = passwordOf(settings, client.options.password);
+      const ms = Math.min(RECONNECT_MS.most, RECONNECT_MS.least * 2 ** Math.min(times, 10));
+      return ms / 2 + (Math.random() * ms) / 2;
+    },
+  });
+
+  function note(found: string | undefined): void {
+    if (closed || found === problem) return;
+    const same = (found === undefined) === (problem === undefined);
+    problem = found;
+    if (!same) onChange(connection);
+  }
+
+  /** Settles in time. After a time-out the connection is made anew: whatever comes next must not wait for a dead one. */
+  async function bounded<T>(call: () => Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      // One more turn of the event loop: an answer may lie there unread because this process was held up itself.
+      const expire = () => setImmediate(() => setImmediate(() => reject(new LateError())));
+      timer = setTimeout(expire, CALL_MS);
+    });
+    try {
+      const answer = await Promise.race([call(), late]);
+      note(undefined);
+      return answer;
+    } catch (error) {
+      const isLate = error instanceof LateError;
+      // That it cannot be sent says less than why the connection is not there.
+      if (!isUnknownScript(error) && (isLate || problem === undefined)) note(messageOf(error));
+      if (isLate && !closed) client.disconnect(true);
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  const ping = () => void bounded(() => client.ping()).catch(() => {});
+  const pinging = setInterval(ping, PING_EVERY_MS);
+  pinging.unref();
+  client.on('ready', ping);
+  client.on('error', (error: Error) => note(error.message));
+  client.on('close', () => note('the connection is closed'));
+
+  const connection: RedisConnection = {
+    name: addressName(address),
+    problem: () => problem,
+    run: (script, keys, args) =>
+      bounded(() =>
+        client.evalsha(script.sha, keys.length, ...keys, ...args).catch((error: unknown) => {
+          if (!isUnknownScript(error)) throw error;
+          return client.eval(script.text, keys.length, ...keys, ...args);
+        }),
+      ),
+    get: (key) => bounded(() => client.get(key)),
+    evalsha: (sha, args, callback) =>
+      back(
+        bounded(() => client.call('evalsha', [sha, ...args])),
+        callback,
+      ),
+    eval: (args, callback) =>
+      back(
+        bounded(() => client.call('eval', args)),
+        callback,
+      ),
+    close() {
+      closed = true;
+      clearInterval(pinging);
+      client.disconnect();
+    },
+  };
+  return connection;
+}
+
+class LateError extends Error {
+  constructor() {
+    super(`no answer within ${CALL_MS} ms`);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function isUnknownScript(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('NOSCRIPT');
+}
+
+function back(answer: Promise<unknown>, callback: Callback): void {
+  answer.then(
+    (value) => callback(null, value),
+    (error: Error) => callback(error, undefined),
+  );
+}
+
+/** A file that is being replaced may be missing for a moment. */
+function passwordOf(settings: RedisSettings, last?: string | null): string | undefined {
+  if (!settings.redisPasswordFile) return settings.redisPassword;
+  try {
+    return readFileSync(settings.redisPasswordFile, 'utf8').trim();
+  } catch (error) {
+    if (last === undefined || last === null) throw error;
+    return last;
+  }
+}

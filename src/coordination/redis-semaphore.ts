@@ -1,0 +1,71 @@
+import { FORGET_MS, LEAST_PART, type Limits, STALE_MS } from './grant.ts';
+import { createMemorySemaphore } from './memory.ts';
+import type { Semaphore } from './ports.ts';
+import type { RedisConnection } from './redis-connection.ts';
+import { CLAIM, GIVE_BACK, HEARTBEAT, type Script } from './scripts.ts';
+
+export const HEARTBEAT_MS = 30_000;
+
+export type RedisSemaphoreOptions = {
+  name: string;
+  prefix: string;
+  /** This replica, without spaces. */
+  owner: string;
+  limits: Pick<Limits, 'size'> & Partial<Limits>;
+  heartbeatMs?: number;
+};
+
+/** On one server, by its time. While that is away, what the cluster shows and this replica gave out is what counts. */
+export function createRedisSemaphore(
+  connection: RedisConnection,
+  options: RedisSemaphoreOptions,
+): Semaphore & { close(): void } {
+  const { owner, prefix, name } = options;
+  const limits = { staleMs: STALE_MS, forgetMs: FORGET_MS, ...options.limits };
+  const { size, staleMs, forgetMs, groupLimit = size } = limits;
+  // The braces keep the keys together in a Redis cluster.
+  const keys = ['flight', 'held', 'queue', 'asked', 'wants'].map((part) => `${prefix}:{${name}}:${part}`);
+  const local = createMemorySemaphore(limits);
+  const mine = new Set<string>();
+  const run = (script: Script, ...args: (string | number)[]) => connection.run(script, keys, args);
+
+  async function beat(): Promise<void> {
+    if (mine.size === 0) return;
+    const gone = await run(HEARTBEAT, owner, 2 * Math.max(staleMs, forgetMs), ...mine).catch(() => []);
+    for (const holder of gone as string[]) mine.delete(holder);
+  }
+
+  const beating = setInterval(() => void beat(), options.heartbeatMs ?? HEARTBEAT_MS);
+  beating.unref();
+
+  function keep(holder: string, count: number): void {
+    if (count > 0) mine.add(holder);
+    else mine.delete(holder);
+  }
+
+  return {
+    async claim(holder, ask) {
+      const { held, wanted, rank, group, elsewhere } = ask;
+      const answer = run(
+        CLAIM,
+        ...[holder, held, wanted, rank, group, elsewhere],
+        ...[size, groupLimit, staleMs, forgetMs, LEAST_PART, owner],
+      ).then(Number);
+      const granted = await answer.catch(() => undefined);
+      if (granted === undefined) {
+        keep(holder, held);
+        return local.claim(holder, ask);
+      }
+      keep(holder, held + granted);
+      // So that it is known here, should the server go.
+      await local.claim(holder, { ...ask, held: held + granted, wanted: 0 });
+      return granted;
+    },
+    async release(holder) {
+      mine.delete(holder);
+      await local.release(holder);
+      await run(GIVE_BACK, holder, owner).catch(() => {});
+    },
+    close: () => clearInterval(beating),
+  };
+}
