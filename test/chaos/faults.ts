@@ -5,11 +5,17 @@ import { blackHole, findComponent } from '../cluster/disturb.ts';
 import type { RedisServer } from '../cluster/redis.ts';
 import { waitFor } from '../cluster/run.ts';
 import type { Replica, Replicas } from '../e2e/replicas.ts';
-import type { Window } from './invariants.ts';
+import type { Violation, Window } from './invariants.ts';
 import type { Fault, FaultKind } from './plan.ts';
 
 /** What is hurt, and how it is mended. */
-export type Scene = { cluster: Cluster; replicas: Replicas; redis: RedisServer[] };
+export type Scene = {
+  cluster: Cluster;
+  replicas: Replicas;
+  redis: RedisServer[];
+  /** What went wrong at a fault itself. */
+  violations: Violation[];
+};
 
 export type Struck = Fault & Window;
 
@@ -24,9 +30,11 @@ const STRIKES: Record<FaultKind, (scene: Scene, target: number) => Promise<() =>
     await replica.kill();
     return () => startAgain(replica);
   },
-  async terminate({ replicas }, target) {
+  async terminate({ replicas, violations }, target) {
     const replica = replicaOf(replicas, target);
-    await replica.stop();
+    const code = await replica.stop();
+    const what = `replica ${target} ended with ${code}`;
+    if (code !== 0) violations.push({ invariant: 'a replica that is told to end does so in order', what });
     return () => startAgain(replica);
   },
   async freeze({ replicas }, target) {

@@ -20,10 +20,13 @@ if (obstacle) {
   console.error(`chaos needs a real cluster, which cannot run here: ${obstacle}`);
   process.exit(1);
 }
+let violated = false;
 for (let seed = first; seed < first + runs; seed += 1) {
   const report = await runChaos({ seed, forMs: minutes * 60_000, say: (line) => console.error(`• ${line}`) });
   const command = `make chaos SEED=${seed} MINUTES=${minutes}`;
   console.log(JSON.stringify(report, undefined, 2));
   console.log(`kept in ${await keepResults('chaos', { command, versions: {}, data: report })}`);
-  if (report.violations.length > 0) process.exitCode = 1;
+  violated ||= report.violations.length > 0;
 }
+// Not by itself: with a file open that is gone already, Node may look for the end of its handles for ever.
+process.exit(violated ? 1 : 0);

@@ -87,7 +87,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     const client = createKubeClient(loadKubeConfig(cluster.kubeconfigFile), { userAgent: LOAD_AGENT });
     const observer = await observe(cluster, client, join(cluster.folder, 'logs'));
     ends.push(() => observer.stop());
-    return await hurt(options, { cluster, replicas, redis }, client, observer);
+    return await hurt(options, { cluster, replicas, redis, violations: [] }, client, observer);
   } finally {
     for (const end of ends.toReversed())
       await end().catch((error: unknown) =>
@@ -148,6 +148,7 @@ async function hurt(
   say(`${seconds()} s  nothing left after ${cleared.seconds.toFixed(1)} s`);
   const audit = await observer.audit();
   const violations = [
+    ...scene.violations,
     ...workDoneTwice(observer.jobs, observer.pods, audit),
     ...settled.violations,
     ...cleared.violations,

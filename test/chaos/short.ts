@@ -1,2 +1,2 @@
-/** The run that is one of the tests: of one seed, all kinds of faults close together. */
-export const SHORT = { seed: 1, forMs: 45_000, scale: 0.35 };
+/** The run that is one of the tests: by this seed each kind of fault comes once. */
+export const SHORT = { seed: 72, forMs: 36_000, scale: 0.35 };
