@@ -56,9 +56,13 @@ export async function startComponents(
 
 /**
  * Starts kwok, which plays any node with the annotation `kwok.x-k8s.io/node: fake`. Its pods never really pull; those
- * of Jobs run for up to `mostPodMs`. Gives what ends it.
+ * of Jobs run for up to `mostPodMs`. Gives what ends it. Each node's lease is renewed four times in `leaseSeconds`;
+ * Kubernetes minds after 50 s without.
  */
-export async function startKwok(cluster: Cluster, mostPodMs = 0): Promise<() => Promise<void>> {
+export async function startKwok(
+  cluster: Cluster,
+  { mostPodMs = 0, leaseSeconds = 40 } = {},
+): Promise<() => Promise<void>> {
   const stages = await readdir(cluster.binaries.stages);
   const texts = await Promise.all(
     stages.map(async (name) => {
@@ -75,7 +79,7 @@ export async function startKwok(cluster: Cluster, mostPodMs = 0): Promise<() => 
     ...[
       '--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake',
       '--node-lease-duration-seconds',
-      '40',
+      String(leaseSeconds),
     ],
   ]);
   return () => endInside(pid);
