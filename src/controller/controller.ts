@@ -77,7 +77,7 @@ export type Controller = {
 };
 
 /** With its labels and images a node has 10 kB and more: to parse and take in 500 at once takes a tenth of a second. */
-const NODES_PAGE = 50;
+const NODES_PAGE = 20;
 /** After this long without the API server it may have been without our webhook as well, and missed opt-ins. */
 const LONG_AWAY_MS = 3_000;
 /** Watches are silent in a black hole as they are when nothing happens: only a question tells the two apart. */
