@@ -73,7 +73,10 @@ export async function startKwok(
     }),
   );
   const config = join(cluster.folder, 'kwok.yaml');
-  await writeFile(config, texts.join('\n---\n'));
+  // With four at a time, the default, the leases of 5,000 nodes run out on a busy machine.
+  const more = { apiVersion: 'config.kwok.x-k8s.io/v1alpha1', kind: 'KwokConfiguration' };
+  const options = { options: { nodeLeaseParallelism: 16 } };
+  await writeFile(config, [...texts, JSON.stringify({ ...more, ...options })].join('\n---\n'));
   const pid = start(cluster, 'kwok', 'kwok', [
     ...['--kubeconfig', cluster.kubeconfigFile, '--config', config, '--manage-all-nodes=false'],
     ...[
