@@ -3,8 +3,9 @@ CACHE := $(or $(IPS_CACHE_DIR),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/image-prew
 NODE := $(shell ./scripts/node.sh path $(CACHE))
 export PATH := $(NODE):$(PATH)
 CLUSTER ?= dev
-NODES ?= 300
 ROUNDS ?= 3
+SIZES ?= 300,1000,5000
+WORKLOADS ?= 500
 
 # A kubeconfig counts only when it is passed on purpose (make test-e2e KUBECONFIG=…), never the shell's own.
 ifeq ($(origin KUBECONFIG),command line)
@@ -12,7 +13,7 @@ export IPS_TEST_KUBECONFIG := $(KUBECONFIG)
 endif
 unexport KUBECONFIG
 
-.PHONY: help setup setup-cluster demo test test-unit test-e2e fuzz lint format bench-admission bench-batch bench-match cluster-up cluster-down rules undeploy presubmit
+.PHONY: help setup setup-cluster demo test test-unit test-e2e fuzz lint format bench-admission bench-scale bench-match cluster-up cluster-down rules undeploy presubmit
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,8 +63,8 @@ lint: setup ## Check style, types and which module may import which
 format: setup ## Rewrite the sources in the project's style
 	@node_modules/.bin/biome check --write .
 
-bench-batch: setup-cluster ## Measure batches: IPS beside bare Jobs, on 300 fake nodes (ROUNDS=3; minutes each)
-	@node bench/batch.ts --nodes $(NODES) --rounds $(ROUNDS)
+bench-scale: setup-cluster ## Measure IPS beside bare Jobs on thousands of fake nodes; an hour (SIZES=300,1000,5000 SHAPES=ips-50,… WORKLOADS=500)
+	@node bench/scale/main.ts --sizes $(SIZES) --workloads $(WORKLOADS) --shapes '$(SHAPES)' --page
 
 bench-match: setup ## Measure matching nodes beside kube-scheduler's library; writes docs/performance.md (ROUNDS=3)
 	@node bench/match/main.ts --rounds $(ROUNDS)

@@ -5,10 +5,10 @@ import { createImageSizes, type ImageSizes } from '../../src/domain/image-sizes.
 import type { KubernetesNode } from '../../src/domain/kubernetes.ts';
 import { createNodeIndex, type NodeIndex } from '../../src/domain/node-index.ts';
 import { compileNodeMatcher, type NodeRequirements } from '../../src/domain/node-matching.ts';
-import { trimNode } from '../../src/domain/node-view.ts';
 import type { PrewarmTask } from '../../src/domain/prewarm-task.ts';
 import { compileTaskChoice, taskNodes } from '../../src/domain/task-nodes.ts';
 import { taskProgress } from '../../src/domain/task-progress.ts';
+import { trimNode } from '../../src/domain/trim-node.ts';
 import { type BenchPod, makeNodes } from './input.ts';
 import { requirementsOf } from './ways.ts';
 

@@ -1,6 +1,6 @@
 import type { KubernetesNode, KubernetesObject, RuntimeClass } from '../domain/kubernetes.ts';
-import { trimNode } from '../domain/node-view.ts';
 import { trimRuntimeClass } from '../domain/runtime-class.ts';
+import { trimNode } from '../domain/trim-node.ts';
 import { type Workload, workloadOf } from '../domain/workload.ts';
 import { templateAt, typeOf, type WorkloadType, type WorkloadTypes } from '../domain/workload-types.ts';
 import { METADATA, NODE, POD_SPEC, RUNTIME_CLASS, TEMPLATE } from './plan-shapes.ts';

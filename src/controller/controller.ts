@@ -14,10 +14,10 @@ import type {
 } from '../domain/kubernetes.ts';
 import { createNodeIndex } from '../domain/node-index.ts';
 import type { StrategyOptions } from '../domain/node-strategy.ts';
-import { nodeChanged, trimNode } from '../domain/node-view.ts';
 import type { PrewarmTask } from '../domain/prewarm-task.ts';
 import { trimRuntimeClass } from '../domain/runtime-class.ts';
 import type { PresenceOf } from '../domain/task-progress.ts';
+import { trimNode } from '../domain/trim-node.ts';
 import type { WarmerOptions } from '../domain/warmer-job.ts';
 import type { Workload } from '../domain/workload.ts';
 import type { WorkloadType, WorkloadTypes } from '../domain/workload-types.ts';
@@ -27,7 +27,9 @@ import { type Informer, keyOf } from '../kube/informer.ts';
 import { RESOURCES } from '../kube/resources.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { createBatchWatch } from './batch-watch.ts';
+import { createNodeChanges } from './node-changes.ts';
 import { resyncWorkloads } from './resync.ts';
+import { createTaskMatchers } from './task-matchers.ts';
 import { createTaskReconciler } from './task-reconciler.ts';
 import { createTaskShares } from './task-shares.ts';
 import { createTurns, taskOfLock } from './turns.ts';
@@ -75,9 +77,7 @@ export type Controller = {
 };
 
 /** With its labels and images a node has 10 kB and more: to parse and take in 500 at once takes a tenth of a second. */
-const NODES_PAGE = 50;
-/** A change of nodes concerns every task: many changes at once are answered once. */
-const NODES_SETTLE_MS = 300;
+const NODES_PAGE = 20;
 /** After this long without the API server it may have been without our webhook as well, and missed opt-ins. */
 const LONG_AWAY_MS = 3_000;
 /** Watches are silent in a black hole as they are when nothing happens: only a question tells the two apart. */
@@ -153,15 +153,10 @@ export function createController(options: ControllerOptions): Controller {
       imageIndex.replace(before, after);
       if (after) nodeIndex.put(after);
       else nodeIndex.remove(name);
-      if (before && after && !nodeChanged(before, after)) return;
-      nodesTimer ??= setTimeout(() => {
-        nodesTimer = undefined;
-        for (const task of tasks.values()) taskQueue.add(`${task.metadata.namespace}/${task.metadata.name}`);
-      }, NODES_SETTLE_MS);
+      nodeChanges.note(name, before, after);
     },
   });
   const nodeIndex = createNodeIndex();
-  let nodesTimer: NodeJS.Timeout | undefined;
   const runtimeClasses = informer<RuntimeClass>({
     resource: RESOURCES.runtimeClasses,
     trim: trimRuntimeClass,
@@ -194,10 +189,11 @@ export function createController(options: ControllerOptions): Controller {
     now,
     log,
   });
+  const matcherOf = createTaskMatchers(runtimeClasses);
   const batchWatch = createBatchWatch({ client, jobs, pods, nodes });
   const reconcileTask = createTaskReconciler({
     ...{ client, tasks, nodes: nodeIndex, sizes, presence, lost, runtimeClasses, jobs, metrics, now, log },
-    ...{ batchWatch, turns, shares },
+    ...{ batchWatch, matcherOf, turns, shares },
     collectedUnitMs: options.collectedRetrySeconds * 1000,
     warmer: options.warmer,
   });
@@ -211,6 +207,8 @@ export function createController(options: ControllerOptions): Controller {
     onError: logError('task'),
     concurrency: 4,
   });
+
+  const nodeChanges = createNodeChanges({ tasks, fitsOf: matcherOf, sizes, queue: taskQueue });
 
   function isBusy(key: string | undefined): boolean {
     if (key === undefined) return false;
@@ -272,7 +270,7 @@ export function createController(options: ControllerOptions): Controller {
     async stop() {
       stopped = true;
       clearTimeout(resyncTimer);
-      clearTimeout(nodesTimer);
+      nodeChanges.stop();
       clearTimeout(catchUpTimer);
       clearInterval(pingTimer);
       watches.stop();

@@ -19,7 +19,7 @@ import {
 import { reasonKind, USUAL_REASONS } from '../domain/pull-failure.ts';
 import { USUAL_CHANGES } from '../domain/pull-width.ts';
 import { rankOf } from '../domain/rank.ts';
-import { compileRuntimeMatcher, fittingNodes } from '../domain/runtime-class.ts';
+import { fittingNodes } from '../domain/runtime-class.ts';
 import { compileTaskChoice, taskNodes } from '../domain/task-nodes.ts';
 import {
   type PresenceOf,
@@ -53,6 +53,7 @@ export type TaskReconcilerOptions = {
   runtimeClasses: Informer<RuntimeClass>;
   jobs: Informer<Job>;
   batchWatch: BatchWatch;
+  matcherOf: (task: PrewarmTask) => NodeMatcher;
   turns: Turns;
   shares: TaskShares;
   warmer: WarmerOptions & StrategyOptions;
@@ -74,8 +75,7 @@ const EXPIRY_CHECK_MS = 60_000;
 
 /** Moves each task towards warm: rounds, batches, Jobs, and the record of what came of them. */
 export function createTaskReconciler(options: TaskReconcilerOptions): (key: string) => Promise<Again> {
-  const { client, tasks, jobs, turns, shares, presence, metrics, log } = options;
-  const matchers = new WeakMap<object, { runtimeClass: RuntimeClass | undefined; fits: NodeMatcher }>();
+  const { client, tasks, jobs, turns, shares, presence, metrics, log, matcherOf } = options;
   const choices = new WeakMap<object, { runtimeClass: RuntimeClass | undefined; choice: NodeChoice }>();
   const written = new Map<string, number>();
   const warming = new Set<string>();
@@ -144,16 +144,6 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const waiting = shares.isWaiting(key) ? { afterMs: WAITING_MS } : undefined;
     const next = completing ? { afterMs: LOOK_AGAIN_MS } : nextLook(current, looking, nowMs);
     return soonest(soonest(again, waiting), next);
-  }
-
-  function matcherOf(task: PrewarmTask): NodeMatcher {
-    const { nodeRequirements: requirements = {}, runtimeClassName: name } = task.spec;
-    const runtimeClass = options.runtimeClasses.get(name ?? '');
-    const known = matchers.get(requirements);
-    if (known && known.runtimeClass === runtimeClass) return known.fits;
-    const fits = compileRuntimeMatcher(requirements, name, runtimeClass);
-    matchers.set(requirements, { runtimeClass, fits });
-    return fits;
   }
 
   function knownOf({ spec: { nodeRequirements = {}, runtimeClassName: name } }: PrewarmTask): KnownNodes {

@@ -34,12 +34,13 @@ export function createWorkQueue(options: {
   const failures = new Map<string, number>();
   let stopping = false;
   let paused = false;
+  let pumping = false;
 
   function add(key: string, afterMs = 0): void {
     if (stopping) return;
     if (afterMs <= 0) {
       ready.add(key);
-      setImmediate(pump);
+      pumpSoon();
       return;
     }
     const dueMs = performance.now() + afterMs;
@@ -53,19 +54,32 @@ export function createWorkQueue(options: {
     timers.set(key, { timer, dueMs });
   }
 
+  /** One at a time, and then whatever else waits for its turn: most of a reconcile is done before its first pause. */
+  function pumpSoon(): void {
+    if (pumping) return;
+    pumping = true;
+    setImmediate(() => {
+      pumping = false;
+      pump();
+    });
+  }
+
   function pump(): void {
-    for (const key of ready) {
-      if (active.size >= options.concurrency || stopping || paused) return;
-      if (active.has(key)) continue;
-      ready.delete(key);
-      active.set(
-        key,
-        work(key).finally(() => {
-          active.delete(key);
-          setImmediate(pump);
-        }),
-      );
-    }
+    if (active.size >= options.concurrency || stopping || paused) return;
+    const key = firstReady();
+    if (key === undefined) return;
+    ready.delete(key);
+    const end = () => {
+      active.delete(key);
+      pumpSoon();
+    };
+    active.set(key, work(key).finally(end));
+    pumpSoon();
+  }
+
+  function firstReady(): string | undefined {
+    for (const key of ready) if (!active.has(key)) return key;
+    return undefined;
   }
 
   async function work(key: string): Promise<void> {
@@ -88,7 +102,7 @@ export function createWorkQueue(options: {
     },
     resume() {
       paused = false;
-      setImmediate(pump);
+      pumpSoon();
     },
     async stop() {
       stopping = true;

@@ -1,9 +1,11 @@
-import { canonicalName, indexOfNode, notListed } from './image-presence.ts';
+import { absenceProvenAboveBytes, canonicalName, indexNodeImages, notListed } from './image-presence.ts';
 import type { ImageSizes } from './image-sizes.ts';
 import type { KubernetesNode } from './kubernetes.ts';
+import { addGrowing, has, type NodeBits, remove } from './node-bits.ts';
 import { freeBytes } from './node-room.ts';
 import { presenceBy } from './node-view.ts';
 import type { PresenceOf } from './task-progress.ts';
+import { sameImages } from './trim-node.ts';
 
 /**
  * Which nodes have an image, for all nodes at once: to look it up in the list of each of 5,000, all over the memory,
@@ -19,19 +21,23 @@ export type ImageIndex = {
 
 type Asked = {
   canonical: string;
-  nodes: Set<string> | undefined;
+  nodes: NodeBits | undefined;
   smallest: number | undefined;
   asOf: number;
 };
 
+/** `place`: the bit that stands for the node. */
+type Known = { place: number; absenceProvenAboveBytes: number };
+
 const MAX_REMEMBERED = 10_000;
-const NONE: ReadonlyMap<string, number> = new Map();
 
 export function createImageIndex(sizes: ImageSizes): ImageIndex {
   const plain = presenceBy(sizes);
-  const known = new WeakSet<KubernetesNode>();
-  /** The names of the nodes that list an image. */
-  const listing = new Map<string, Set<string>>();
+  const known = new WeakMap<KubernetesNode, Known>();
+  const places = new Map<string, number>();
+  const freePlaces: number[] = [];
+  /** The nodes that list an image, a bit each: names would take 10 MB for 5,000 nodes of 50 images. */
+  const listing = new Map<string, NodeBits>();
   /** By the image as it is asked for, so that it need not be normalised again. */
   const remembered = new Map<string, Asked>();
   /** The names of the nodes that listed an image before. */
@@ -41,10 +47,42 @@ export function createImageIndex(sizes: ImageSizes): ImageIndex {
   function noteLosses(before: KubernetesNode | undefined, after: KubernetesNode | undefined, went: string[]) {
     const { name = '', uid } = before?.metadata ?? {};
     // One made anew under a name has lost nothing.
-    if (uid !== after?.metadata.uid) for (const canonical of lost.keys()) remove(lost, canonical, name);
-    else for (const canonical of went) add(lost, canonical, name);
+    if (uid !== after?.metadata.uid) for (const canonical of lost.keys()) unnote(canonical, name);
+    else for (const canonical of went) note(canonical, name);
     // What is forgotten is a first removal too few: a node is warmed again at once, once more.
     if (lost.size > MAX_REMEMBERED) lost.clear();
+  }
+
+  function note(canonical: string, name: string): void {
+    const nodes = lost.get(canonical);
+    if (nodes) nodes.add(name);
+    else lost.set(canonical, new Set([name]));
+  }
+
+  function unnote(canonical: string, name: string): void {
+    const nodes = lost.get(canonical);
+    nodes?.delete(name);
+    if (nodes?.size === 0) lost.delete(canonical);
+  }
+
+  function placeOf(name: string): number {
+    const place = places.get(name) ?? freePlaces.pop() ?? places.size;
+    places.set(name, place);
+    return place;
+  }
+
+  function leave(name: string): void {
+    const place = places.get(name);
+    if (place === undefined) return;
+    places.delete(name);
+    freePlaces.push(place);
+  }
+
+  function unlist(canonical: string, place: number): void {
+    const nodes = listing.get(canonical);
+    if (!nodes) return;
+    remove(nodes, place);
+    if (nodes.every((word) => word === 0)) listing.delete(canonical);
   }
 
   function about(image: string): Asked {
@@ -64,51 +102,53 @@ export function createImageIndex(sizes: ImageSizes): ImageIndex {
     return asked;
   }
 
+  function relist(
+    place: number,
+    before: KubernetesNode | undefined,
+    after: KubernetesNode | undefined,
+  ): void {
+    const same = before?.metadata.uid === after?.metadata.uid;
+    if (same && before && after && sameImages(before.status?.images, after.status?.images)) return;
+    const [had, is] = [imagesOn(before), imagesOn(after)];
+    const name = (after ?? before)?.metadata.name ?? '';
+    for (const canonical of without(is, had)) {
+      listing.set(canonical, addGrowing(listing.get(canonical), place));
+      unnote(canonical, name);
+    }
+    const went = without(had, is);
+    for (const canonical of went) unlist(canonical, place);
+    noteLosses(before, after, went);
+  }
+
   return {
     presence(node, image) {
-      if (!known.has(node)) return plain(node, image);
+      const of = known.get(node);
+      if (!of) return plain(node, image);
       const { nodes, smallest } = about(image);
-      if (nodes?.has(node.metadata.name ?? '')) return 'present';
-      return notListed(indexOfNode(node).absenceProvenAboveBytes, smallest);
+      if (nodes && has(nodes, of.place)) return 'present';
+      return notListed(of.absenceProvenAboveBytes, smallest);
     },
     lost: (node, image) =>
       lost.size > 0 && (lost.get(about(image).canonical)?.has(node.metadata.name ?? '') ?? false),
     replace(before, after) {
       changes += 1;
       const name = (after ?? before)?.metadata.name ?? '';
+      const place = placeOf(name);
       if (before) known.delete(before);
       if (after) {
-        known.add(after);
+        known.set(after, { place, absenceProvenAboveBytes: absenceProvenAboveBytes(after.status?.images) });
         freeBytes(after); // remembered: a plan must not add up thousands of lists at once
       }
-      const [had, has] = [imagesOn(before), imagesOn(after)];
-      const went = without(had, has);
-      for (const canonical of without(has, had)) {
-        add(listing, canonical, name);
-        remove(lost, canonical, name);
-      }
-      for (const canonical of went) remove(listing, canonical, name);
-      noteLosses(before, after, went);
+      relist(place, before, after);
+      if (!after) leave(name);
     },
   };
 }
 
-function add(index: Map<string, Set<string>>, canonical: string, name: string): void {
-  const nodes = index.get(canonical);
-  if (nodes) nodes.add(name);
-  else index.set(canonical, new Set([name]));
+function imagesOn(node: KubernetesNode | undefined): ReadonlySet<string> {
+  return new Set(node ? indexNodeImages(node).sizes.keys() : []);
 }
 
-function remove(index: Map<string, Set<string>>, canonical: string, name: string): void {
-  const nodes = index.get(canonical);
-  nodes?.delete(name);
-  if (nodes?.size === 0) index.delete(canonical);
-}
-
-function imagesOn(node: KubernetesNode | undefined): ReadonlyMap<string, number> {
-  return node ? indexOfNode(node).sizes : NONE;
-}
-
-function without(images: ReadonlyMap<string, number>, others: ReadonlyMap<string, number>): string[] {
-  return [...images.keys()].filter((canonical) => !others.has(canonical));
+function without(images: ReadonlySet<string>, others: ReadonlySet<string>): string[] {
+  return [...images].filter((canonical) => !others.has(canonical));
 }

@@ -37,6 +37,11 @@ const MAX_REMEMBERED_NAMES = 20_000;
  */
 const canonicalNames = new Map<string, string | undefined>();
 
+/** Of a list of images: one that is larger than this would be listed. See `NodeImages`. */
+export function absenceProvenAboveBytes(images: ContainerImage[] | undefined): number {
+  return images === undefined ? Infinity : absenceProvenAbove(images);
+}
+
 /** Indexes a node's list of images for many questions. Names that are no references (`<none>@<none>`) are left out. */
 export function indexNodeImages(node: KubernetesNode): NodeImages {
   const images = node.status?.images;
@@ -49,12 +54,12 @@ export function indexNodeImages(node: KubernetesNode): NodeImages {
       }
     }
   }
-  return { sizes, absenceProvenAboveBytes: images === undefined ? Infinity : absenceProvenAbove(images) };
+  return { sizes, absenceProvenAboveBytes: absenceProvenAboveBytes(images) };
 }
 
 const indexes = new WeakMap<KubernetesNode, NodeImages>();
 
-/** Nodes are replaced, never changed, so an index lives as long as its node. */
+/** Nodes are replaced, never changed, so an index lives as long as its node; for thousands see image-index.ts. */
 export function indexOfNode(node: KubernetesNode): NodeImages {
   const known = indexes.get(node);
   if (known) return known;

@@ -1,5 +1,6 @@
-import { indexOfNode } from './image-presence.ts';
+import { indexNodeImages } from './image-presence.ts';
 import type { KubernetesNode } from './kubernetes.ts';
+import { sameImages } from './trim-node.ts';
 
 /**
  * How large images are, from what all nodes tell of theirs: known after the first node has one. By canonical reference.
@@ -24,6 +25,7 @@ export function createImageSizes(nodes: Iterable<KubernetesNode> = []): ImageSiz
   const sizes: ImageSizes = {
     rangeOf: (canonical) => told.get(canonical)?.range ?? remembered.get(canonical),
     replace(before, after) {
+      if (before && after && sameImages(before.status?.images, after.status?.images)) return;
       for (const [name, size] of sizesOn(after)) add(name, size);
       for (const [name, size] of sizesOn(before)) remove(name, size);
     },
@@ -58,7 +60,7 @@ export function createImageSizes(nodes: Iterable<KubernetesNode> = []): ImageSiz
 
 /** Without those that are not told. */
 function sizesOn(node: KubernetesNode | undefined): [string, number][] {
-  return node ? [...indexOfNode(node).sizes].filter(([, size]) => size > 0) : [];
+  return node ? [...indexNodeImages(node).sizes].filter(([, size]) => size > 0) : [];
 }
 
 function rangeOf(nodes: ReadonlyMap<number, number>): SizeRange {

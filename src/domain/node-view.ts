@@ -1,52 +1,10 @@
 import { canonicalName, imagePresence, indexOfNode } from './image-presence.ts';
 import type { ImageSizes } from './image-sizes.ts';
-import type { KubernetesNode, KubernetesObject } from './kubernetes.ts';
+import type { KubernetesNode } from './kubernetes.ts';
 import { groupByReason } from './left-out.ts';
 import { type NodeMatcher, nodeReadiness } from './node-matching.ts';
 import { pullStrategy, type StrategyOptions } from './node-strategy.ts';
 import type { PresenceOf } from './task-progress.ts';
-
-const CONDITIONS = ['Ready', 'DiskPressure'];
-const DISK = ['ephemeral-storage'];
-
-/** Keeps of a node what IPS uses. */
-export function trimNode(object: KubernetesObject): KubernetesNode {
-  const { metadata, spec, status } = object as KubernetesNode;
-  const { name, uid, resourceVersion, deletionTimestamp, labels } = metadata;
-  const { kubeletVersion, containerRuntimeVersion, operatingSystem, architecture } = status?.nodeInfo ?? {};
-  const { allocatable, capacity } = status ?? {};
-  return JSON.parse(
-    JSON.stringify({
-      metadata: { name, uid, resourceVersion, deletionTimestamp, labels },
-      spec: { unschedulable: spec?.unschedulable, taints: spec?.taints },
-      status: {
-        conditions: status?.conditions
-          ?.filter((condition) => CONDITIONS.includes(condition.type))
-          .map(({ type, status: value, lastHeartbeatTime }) => ({ type, status: value, lastHeartbeatTime })),
-        images: status?.images,
-        capacity: resources(capacity, DISK),
-        allocatable: resources(allocatable, ['cpu', 'memory', ...DISK]),
-        runtimeHandlers: status?.runtimeHandlers?.map(({ name: handler }) => ({ name: handler })),
-        nodeInfo: { kubeletVersion, containerRuntimeVersion, operatingSystem, architecture },
-      },
-    }),
-  ) as KubernetesNode;
-}
-
-function resources(of: Record<string, string> | undefined, names: string[]): object | undefined {
-  const told = names.filter((name) => of?.[name] !== undefined);
-  return told.length > 0 ? Object.fromEntries(told.map((name) => [name, of?.[name]])) : undefined;
-}
-
-/** Whether two states of a node differ in more than the time of the heartbeat. */
-export function nodeChanged(before: KubernetesNode, after: KubernetesNode): boolean {
-  return withoutHeartbeat(before) !== withoutHeartbeat(after);
-}
-
-function withoutHeartbeat(node: KubernetesNode): string {
-  const volatile = ['resourceVersion', 'lastHeartbeatTime'];
-  return JSON.stringify(node, (key, value: unknown) => (volatile.includes(key) ? undefined : value));
-}
 
 /** What is known of a node and an image, with the sizes that other nodes tell. */
 export function presenceBy(sizes: ImageSizes): PresenceOf {
@@ -175,9 +133,15 @@ function passingProblem(node: KubernetesNode, fits: NodeMatcher): string | undef
   const unready = nodeReadiness(node);
   const unschedulable = node.spec?.unschedulable ?? false;
   if (!unready && !unschedulable) return undefined;
+  const open = withoutPassing(node);
+  if (fits(open)) return undefined;
+  return unready ?? fits({ ...open, spec: { ...open.spec, unschedulable } });
+}
+
+/** The node as it is without what may pass; what fits now fits this too. */
+export function withoutPassing(node: KubernetesNode): KubernetesNode {
   const taints = node.spec?.taints?.filter(({ key }) => !key?.startsWith(CONDITION_TAINT)) ?? [];
-  if (fits({ ...node, spec: { taints } })) return undefined;
-  return unready ?? fits({ ...node, spec: { taints, unschedulable } });
+  return { ...node, spec: { taints } };
 }
 
 /** The most frequent reasons. */

@@ -71,7 +71,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const ends: (() => Promise<unknown>)[] = [() => stopCluster(cluster)];
   try {
     await installIps(cluster);
-    await startKwok(cluster, MOST_POD_MS);
+    await startKwok(cluster, { mostPodMs: MOST_POD_MS });
     await addFakeNodes(cluster, POOL, FAKE_NODES);
     const redis = await startRedisServers(REDIS_SERVERS);
     ends.push(() => Promise.all(redis.map((server) => server.close())));

@@ -20,6 +20,7 @@ export type Ips = {
   /** Of health, metrics and the REST API. */
   url: string;
   webhookPort: number;
+  pid: number;
   installWebhook(): Promise<void>;
   /** SIGTERM, and waits for the end. */
   stop(): Promise<number | null>;
@@ -77,6 +78,8 @@ export type StartOptions = {
   /** False: the webhook configuration is left to `installWebhook`, and IPS is not ready yet on return. */
   webhook?: boolean;
   env?: Record<string, string>;
+  /** Arguments of Node, where it is not to be the sources. */
+  program?: string[];
 };
 
 let starts = 0;
@@ -99,7 +102,7 @@ export async function startIps(cluster: Cluster, options: StartOptions = {}): Pr
   const login = await loginAsIps(cluster, name);
   const logFile = join(cluster.folder, 'logs', `${name}.log`);
   // Should this process be killed, IPS must not go on alone.
-  const args = ['--pdeathsig', 'KILL', process.execPath, join(ROOT, 'src/main.ts')];
+  const args = ['--pdeathsig', 'KILL', process.execPath, ...(options.program ?? [join(ROOT, 'src/main.ts')])];
   const child = spawn('setpriv', args, {
     env: {
       PATH: process.env['PATH'],
@@ -125,10 +128,11 @@ export async function startIps(cluster: Cluster, options: StartOptions = {}): Pr
   const { webhook = true } = options;
   if (webhook && options.webhookPort === undefined) await installWebhook(cluster, webhookPort);
   if (webhook)
-    await waitFor('IPS to be ready', async () => (await fetch(`${url}/readyz`)).ok, { timeoutMs: 30_000 });
+    await waitFor('IPS to be ready', async () => (await fetch(`${url}/readyz`)).ok, { timeoutMs: 120_000 });
   return {
     url,
     webhookPort,
+    pid: child.pid ?? 0,
     installWebhook: () => installWebhook(cluster, webhookPort),
     async stop() {
       child.kill('SIGTERM');

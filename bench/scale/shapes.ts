@@ -1,9 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { KubernetesObject, PodSpec, PodTemplate } from '../src/domain/kubernetes.ts';
-import { MAX_BATCH, type OpenBatch, type PrewarmTask } from '../src/domain/prewarm-task.ts';
-import { warmerJob } from '../src/domain/warmer-job.ts';
-import type { KubeClient } from '../src/kube/client.ts';
-import { RESOURCES } from '../src/kube/resources.ts';
+import type { KubernetesObject, PodSpec, PodTemplate } from '../../src/domain/kubernetes.ts';
+import { MAX_BATCH, type OpenBatch, type PrewarmTask } from '../../src/domain/prewarm-task.ts';
+import { warmerJob } from '../../src/domain/warmer-job.ts';
+import type { KubeClient } from '../../src/kube/client.ts';
+import { RESOURCES } from '../../src/kube/resources.ts';
+import { atOnce } from './at-once.ts';
+import { deployment, warmIn } from './workloads.ts';
+
+/** Workloads that come together and want the same images: one task. */
+export const SHARING = 20;
 
 /** One way to bring images to nodes. */
 export type Shape = {
@@ -13,12 +18,13 @@ export type Shape = {
   begin(run: Run): Promise<void>;
   /** Whether its user is told that every node is warm. */
   done(run: Run): Promise<boolean>;
+  /** Nodes that it is tried on at most, where it is slow by nature; `--comparisons` says otherwise. */
+  mostNodes?: number;
 };
 
 export type Run = {
   client: KubeClient;
   namespace: string;
-  pool: string;
   nodes: string[];
   images: string[];
   workerImage: string;
@@ -29,34 +35,54 @@ type Job = KubernetesObject & {
   status?: { conditions?: { type: string; status: string }[] };
 };
 
+export const BARE = 'indexed-50';
+export const IPS_50 = 'ips-50';
+export const IPS_DEFAULT = 'ips-default';
+export const JOB_PER_NODE = 'job-per-node';
+
 export const SHAPES: Shape[] = [
   {
-    name: 'indexed-50',
+    name: BARE,
     about: 'bare Indexed Jobs of 50 nodes, all at once, their pods pinned by the webhook of IPS',
     begin: (run) => createAll(run, indexedJobs(run)),
     done: allComplete,
   },
   {
-    name: 'job-per-node',
+    name: IPS_50,
+    about: `IPS: ${SHARING} Deployments of the same images, with ips/concurrent-pulls: "50"`,
+    begin: (run) => annotated(run, { 'ips/concurrent-pulls': '50' }),
+    done: saysWarm,
+  },
+  {
+    name: IPS_DEFAULT,
+    about: `IPS as shipped: ${SHARING} Deployments of the same images`,
+    begin: (run) => annotated(run, {}),
+    done: saysWarm,
+    mostNodes: 300,
+  },
+  {
+    name: JOB_PER_NODE,
     about: 'one Job a node, nodeName in its template',
     begin: (run) =>
       createAll(
         run,
-        run.nodes.map((node, index) => jobOfNode(run, node, index)),
+        run.nodes.map((node, index) => jobOfNode(run, node, `node-${index}`)),
       ),
     done: allComplete,
+    mostNodes: 1000,
   },
   {
-    name: 'ips-default',
-    about: 'IPS as shipped: one annotated Deployment',
-    begin: (run) => annotated(run, {}),
-    done: saysWarm,
-  },
-  {
-    name: 'ips-50',
-    about: 'IPS with ips/concurrent-pulls: "50"',
-    begin: (run) => annotated(run, { 'ips/concurrent-pulls': '50' }),
-    done: saysWarm,
+    name: 'job-per-node-and-image',
+    about: 'one Job a node and image, nodeName in its template',
+    begin: (run) =>
+      createAll(
+        run,
+        run.nodes.flatMap((node, index) =>
+          run.images.map((image, at) => jobOfNode({ ...run, images: [image] }, node, `node-${index}-${at}`)),
+        ),
+      ),
+    done: allComplete,
+    mostNodes: 300,
   },
 ];
 
@@ -80,8 +106,8 @@ function bareJob({ namespace, images, workerImage }: Run, name: string, nodes: s
   return job;
 }
 
-function jobOfNode(run: Run, node: string, index: number): Job {
-  const { metadata, ...job } = bareJob(run, `node-${index}`, [node]);
+function jobOfNode(run: Run, node: string, name: string): Job {
+  const { metadata, ...job } = bareJob(run, name, [node]);
   const podSpec: PodSpec = { ...job.spec.template.spec, nodeName: node };
   return {
     ...job,
@@ -93,43 +119,33 @@ function jobOfNode(run: Run, node: string, index: number): Job {
 }
 
 async function createAll({ client, namespace }: Run, jobs: Job[]): Promise<void> {
-  const queue = [...jobs];
-  const worker = async () => {
-    for (let job = queue.shift(); job; job = queue.shift())
-      await client.create(RESOURCES.jobs, namespace, job);
-  };
-  await Promise.all(Array.from({ length: 10 }, worker));
+  await atOnce(10, jobs, (job) => client.create(RESOURCES.jobs, namespace, job));
 }
 
 async function allComplete({ client, namespace }: Run): Promise<boolean> {
-  const { items } = await client.list<Job>(RESOURCES.jobs, namespace, {});
   const complete = (job: Job) =>
     job.status?.conditions?.some(({ type, status }) => type === 'Complete' && status === 'True');
-  return items.length > 0 && items.every(complete);
+  let next: string | undefined;
+  let found = 0;
+  do {
+    const page = await client.list<Job>(RESOURCES.jobs, namespace, { limit: 200, continue: next });
+    found += page.items.length;
+    if (!page.items.every(complete)) return false;
+    next = page.continue;
+  } while (next);
+  return found > 0;
 }
 
-async function annotated(
-  { client, namespace, pool, images }: Run,
-  more: Record<string, string>,
-): Promise<void> {
-  const labels = { app: 'bench' };
-  const containers = images.map((image, index) => ({ name: `c${index}`, image }));
-  const object = {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
-    metadata: { name: 'bench', annotations: { 'ips/prewarm': 'true', ...more } },
-    spec: {
-      replicas: 0,
-      selector: { matchLabels: labels },
-      template: { metadata: { labels }, spec: { nodeSelector: { pool }, containers } },
-    },
-  };
-  await client.create<KubernetesObject>(RESOURCES.deployments, namespace, object);
+async function annotated({ client, namespace, images }: Run, more: Record<string, string>): Promise<void> {
+  const indexes = Array.from({ length: SHARING }, (_, index) => index);
+  await atOnce(5, indexes, (index) => {
+    const object = deployment(`sharing-${index}`, images, { 'ips/prewarm': 'true', ...more });
+    return client.create<KubernetesObject>(RESOURCES.deployments, namespace, object);
+  });
 }
 
 async function saysWarm({ client, namespace, nodes }: Run): Promise<boolean> {
-  const { metadata } = await client.get(RESOURCES.deployments, namespace, 'bench');
-  return metadata.annotations?.['ips/status'] === `Warm ${nodes.length}/${nodes.length} nodes`;
+  return (await warmIn(client, namespace, nodes.length)) === SHARING;
 }
 
 /** The namespace goes, and with it all that the run made; the next run finds the cluster at rest. */
