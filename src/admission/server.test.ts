@@ -247,6 +247,15 @@ describe('at the end, the admission server', () => {
     expect(await secondsOf(server.close())).toBeLessThan(1);
   });
 
+  it('resets what is idle, so that a call that begins just then is known not to have arrived', async () => {
+    const { server, port, ca } = await start();
+    const socket = connectTls({ port, host: 'localhost', ca, ALPNProtocols: ['http/1.1'] });
+    await new Promise((resolve) => socket.once('secureConnect', resolve));
+    const error = new Promise((resolve) => socket.once('error', resolve));
+    await server.close();
+    expect(await error).toMatchObject({ code: 'ECONNRESET' });
+  });
+
   it('answers what is in flight', async () => {
     const { server, port, ca } = await start();
     const session = openSession(port, ca);

@@ -4,8 +4,8 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
+import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TLSSocket } from 'node:tls';
 import fastify, { type FastifyInstance } from 'fastify';
 import type { CertificateSource } from '../certs/certificate-source.ts';
 import { type AdmissionOptions, admissionPlugin } from './plugin.ts';
@@ -68,8 +68,8 @@ export async function createAdmissionServer(
     keepAliveTimeout: KEEP_ALIVE_MS,
   };
   Object.assign(server.server, timeouts);
-  const connections = new Set<TLSSocket>();
-  server.server.on('secureConnection', (socket: TLSSocket) => {
+  const connections = new Set<Socket>();
+  server.server.on('connection', (socket: Socket) => {
     connections.add(socket);
     socket.once('close', () => connections.delete(socket));
   });
@@ -84,7 +84,9 @@ export async function createAdmissionServer(
     while ((inFlight.size > 0 || sessions.size > 0) && Date.now() < end) await sleep(10);
     await sleep(FLUSH_MS);
     clearInterval(sweep);
-    for (const socket of connections) socket.destroy();
+    // Idle ones of HTTP/1.1. After a reset, a call that begins before the API server has looked fails with its first
+    // byte, and is made anew by another connection; after an orderly end it would be lost.
+    for (const socket of connections) socket.resetAndDestroy();
   });
   /** What is being answered, and since when. */
   const inFlight = new Map<Http2ServerRequest, number>();

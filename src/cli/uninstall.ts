@@ -36,6 +36,8 @@ const OBJECTS: Resource[] = [
   ...['validatingadmissionpolicybindings', 'validatingadmissionpolicies'].map(
     of('admissionregistration.k8s.io/v1'),
   ),
+  ...['horizontalpodautoscalers'].map(of('autoscaling/v2')),
+  ...['poddisruptionbudgets'].map(of('policy/v1')),
   ...['networkpolicies'].map(of('networking.k8s.io/v1')),
   ...['services', 'configmaps', 'secrets'].map(of('v1')),
   ...['rolebindings', 'roles', 'clusterrolebindings', 'clusterroles'].map(of('rbac.authorization.k8s.io/v1')),
@@ -44,6 +46,8 @@ const OBJECTS: Resource[] = [
   ...['customresourcedefinitions'].map(of('apiextensions.k8s.io/v1')),
   ...['namespaces'].map(of('v1')),
 ];
+/** What pods of IPS come of. */
+const MAKERS: Resource[] = ['deployments', 'statefulsets'].map(of('apps/v1'));
 const CONFIG_MAPS: Resource = { apiVersion: 'v1', plural: 'configmaps' };
 /** Controllers copy annotations to what they keep of older templates. */
 const REVISIONS: Resource = { apiVersion: 'apps/v1', plural: 'controllerrevisions' };
@@ -126,7 +130,7 @@ export async function uninstall(options: UninstallOptions): Promise<void> {
 
   const types = await typesInUse();
   await removeAll(RESOURCES.webhookConfigurations, OURS);
-  await removeAll(RESOURCES.deployments, OURS);
+  for (const resource of MAKERS) await removeAll(resource, OURS);
   await gone('pods of IPS', RESOURCES.pods, OURS);
   await removeAll(RESOURCES.tasks);
   await removeAll(RESOURCES.jobs, `${WARMER_LABEL}=true`);
