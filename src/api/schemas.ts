@@ -222,6 +222,8 @@ const TaskStatus = Type.Object({
   nodes: NodeCounts,
   round: count(),
   width: optional(count('Nodes that may pull at the same time now.')),
+  widthReason: optional(Type.String({ description: 'The last change of the width, and why.' })),
+  wantsSince: optional(time()),
   startedAt: optional(time()),
   finishedAt: optional(time()),
   lastWarmedAt: optional(time()),

@@ -56,6 +56,8 @@ function statusView({ spec, status = {} }: PrewarmTask): Task['status'] {
     nodes: status.nodes ?? NO_NODES,
     round: status.round ?? 0,
     width: status.width,
+    widthReason: status.widthReason,
+    wantsSince: status.wantsSince,
     startedAt: status.startedAt,
     finishedAt: status.finishedAt,
     lastWarmedAt: status.lastWarmedAt,

@@ -22,6 +22,7 @@ import { rankOf } from '../domain/rank.ts';
 import { fittingNodes } from '../domain/runtime-class.ts';
 import { compileTaskChoice, taskNodes } from '../domain/task-nodes.ts';
 import {
+  cancelledStatus,
   type PresenceOf,
   type Progress,
   planBatch,
@@ -185,12 +186,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     await shares.release(key);
     const nowMs = options.now().getTime();
     if (task.status?.phase === 'Cancelled') return nextLook(task, false, nowMs);
-    const { batches: _, retryAt: __, coldSince: ___, ...rest } = task.status ?? {};
-    const status: PrewarmTaskStatus = {
-      ...rest,
-      phase: 'Cancelled',
-      finishedAt: new Date(nowMs).toISOString(),
-    };
+    const status = cancelledStatus(task.status, nowMs);
     await write(turn, task, status);
     metrics.tasks.inc({ status: 'Cancelled' });
     return nextLook({ ...task, status }, false, nowMs);

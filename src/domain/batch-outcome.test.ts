@@ -186,6 +186,23 @@ describe('batchOutcomes', () => {
     expect(outcome(evidence)).toEqual(WARM);
   });
 
+  it('names the architecture that an image has no variant for', () => {
+    const message = `failed to pull and unpack image "${APP}": no match for platform in manifest: not found`;
+    const events = [event('Failed', `Failed to pull image "${APP}": ${message}`), pulled(BASE)];
+    const arm: KubernetesNode = {
+      ...READY,
+      status: { ...READY.status, nodeInfo: { architecture: 'arm64' } },
+    };
+    const failure = { image: APP, message, hopeless: false };
+    const told = (node: KubernetesNode) => outcome({ pod: backingOff(), events, node: () => node });
+    const ended = { state: 'ended', warm: [1] };
+    expect(told(arm)).toEqual({ ...ended, failures: [{ ...failure, reason: 'no variant for arm64' }] });
+    expect(told(READY)).toEqual({
+      ...ended,
+      failures: [{ ...failure, reason: 'no variant for this platform' }],
+    });
+  });
+
   it.each<{ what: string; evidence: Evidence; reason: string; message: string }>([
     {
       what: 'the kubelet refused the pod',
@@ -196,7 +213,7 @@ describe('batchOutcomes', () => {
           status: { phase: 'Failed', reason: 'OutOfcpu', message: 'Node did not have enough resource: cpu' },
         },
       },
-      reason: 'OutOfcpu',
+      reason: 'out of cpu',
       message: 'Node did not have enough resource: cpu',
     },
     {

@@ -9,7 +9,7 @@ import {
 import type { ContainerStatus, Event, Job, KubernetesNode, Pod } from './kubernetes.ts';
 import { readContainers } from './noop-outcome.ts';
 import type { OpenBatch, TaskImage } from './prewarm-task.ts';
-import { classifyPullFailure } from './pull-failure.ts';
+import { classifyPullFailure, NO_VARIANT, rejectionReason } from './pull-failure.ts';
 import { WARM_CONTAINER } from './warmer-job.ts';
 
 /** What became of one node of a batch. `warm` holds indexes into the task's images. */
@@ -43,16 +43,39 @@ export function needsEvents(pod: Pod): boolean {
 export function batchOutcomes(batch: OpenBatch, images: TaskImage[], evidence: BatchEvidence): NodeOutcome[] {
   const completed = parseIndexes(evidence.job?.status?.completedIndexes);
   const failed = parseIndexes(evidence.job?.status?.failedIndexes);
-  return batch.nodes.map((name, index) => {
-    const pod = evidence.pods.get(index);
-    if (completed.has(index) || ranToItsEnd(pod)) return { state: 'ended', warm: batch.images, failures: [] };
-    const around = () => problemAround(batch, evidence, { name, pod, failed: failed.has(index) });
-    if (batch.strategy === 'injected-noop') return containersOutcome(pod, batch, images, around);
-    const outcome = pod && podOutcome(pod, batch, images, evidence);
-    if (outcome) return outcome;
-    const problem = around();
-    return problem ? failedAlike(batch.images, images, problem) : { state: 'running' };
-  });
+  return batch.nodes.map((name, index) =>
+    nameVariant(
+      outcomeOf({ name, index }, batch, images, evidence, { completed, failed }),
+      evidence.node(name),
+    ),
+  );
+}
+
+function outcomeOf(
+  { name, index }: { name: string; index: number },
+  batch: OpenBatch,
+  images: TaskImage[],
+  evidence: BatchEvidence,
+  { completed, failed }: { completed: Set<number>; failed: Set<number> },
+): NodeOutcome {
+  const pod = evidence.pods.get(index);
+  if (completed.has(index) || ranToItsEnd(pod)) return { state: 'ended', warm: batch.images, failures: [] };
+  const around = () => problemAround(batch, evidence, { name, pod, failed: failed.has(index) });
+  if (batch.strategy === 'injected-noop') return containersOutcome(pod, batch, images, around);
+  const outcome = pod && podOutcome(pod, batch, images, evidence);
+  if (outcome) return outcome;
+  const problem = around();
+  return problem ? failedAlike(batch.images, images, problem) : { state: 'running' };
+}
+
+/** `no variant for arm64`: containerd does not say for which it looked. */
+function nameVariant(outcome: NodeOutcome, node: KubernetesNode | undefined): NodeOutcome {
+  const architecture = node?.status?.nodeInfo?.architecture;
+  if (outcome.state !== 'ended' || !architecture) return outcome;
+  const failures = outcome.failures.map((failure) =>
+    failure.reason.startsWith(NO_VARIANT) ? { ...failure, reason: `${NO_VARIANT}${architecture}` } : failure,
+  );
+  return { ...outcome, failures };
 }
 
 /** Ended once each image has either arrived or failed: each has a container of its own, which tells of it alone. */
@@ -133,7 +156,8 @@ function podProblem(pod: Pod): Problem | undefined {
   // No scheduler takes it, so it would wait for ever.
   if (!pod.spec?.nodeName) return { reason: 'not pinned', message: UNPINNED };
   if (pod.status?.phase !== 'Failed') return undefined;
-  return { reason: pod.status.reason ?? 'warmer failed', message: pod.status.message ?? '' };
+  const { reason = 'warmer failed', message = '' } = pod.status;
+  return { reason: rejectionReason(reason, message), message };
 }
 
 /**

@@ -134,7 +134,7 @@ describe('a warmer with the injected no-op', () => {
         base: { terminated: { exitCode: 137, reason: 'ContainerStatusUnknown' } },
         status: { phase: 'Failed', reason: 'Evicted' },
       },
-      told: `warm 1; ${BASE}: Evicted`,
+      told: `warm 1; ${BASE}: evicted`,
     },
     {
       what: 'was refused by the kubelet',
@@ -146,7 +146,7 @@ describe('a warmer with the injected no-op', () => {
           containerStatuses: [],
         },
       },
-      told: `warm ; ${APP}: OutOfcpu; ${BASE}: OutOfcpu`,
+      told: `warm ; ${APP}: out of cpu; ${BASE}: out of cpu`,
     },
     {
       what: 'cannot pull the no-op: that image is named, and it is never hopeless',

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { classifyPullFailure } from './pull-failure.ts';
+import { classifyPullFailure, reasonKind, rejectionReason } from './pull-failure.ts';
 
 /** What the kubelet says of an image after its name, with containerd's words for the way there. */
 function resolving(reference: string, failure: string): string {
@@ -179,5 +179,31 @@ describe('classifyPullFailure', () => {
     expect(reason).toBe('not found');
     expect(message).toBe(`${'x'.repeat(300)}…`);
     expect(classifyPullFailure('y'.repeat(300)).message).toBe('y'.repeat(300));
+  });
+});
+
+describe('a pod that the kubelet refused or put out', () => {
+  // The kubelet's own words: pkg/kubelet/lifecycle/predicate.go, pkg/kubelet/eviction.
+  it.each([
+    [
+      'OutOfpods',
+      "Node didn't have enough resource: pods, requested: 1, used: 110, capacity: 110",
+      'out of pods',
+    ],
+    ['OutOfephemeral-storage', '', 'out of ephemeral-storage'],
+    ['Evicted', 'The node had condition: [DiskPressure]. ', 'disk pressure'],
+    ['Evicted', 'The node was low on resource: ephemeral-storage. Threshold quantity: 10%', 'disk pressure'],
+    ['Evicted', 'The node was low on resource: memory.', 'memory pressure'],
+    ['Evicted', 'The node had condition: [PIDPressure]. ', 'pid pressure'],
+    ['Evicted', 'Preempted in order to admit critical pod', 'evicted'],
+    ['NodeAffinity', 'Predicate NodeAffinity failed', 'NodeAffinity'],
+  ])('%s: %s', (reason, message, told) => {
+    expect(rejectionReason(reason, message)).toBe(told);
+  });
+
+  it('is counted without the words that differ from case to case', () => {
+    expect(reasonKind('no variant for arm64')).toBe('no variant for this platform');
+    expect(reasonKind('no warmer: exceeded quota: pods')).toBe('no warmer');
+    expect(reasonKind('disk pressure')).toBe('disk pressure');
   });
 });

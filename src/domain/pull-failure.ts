@@ -45,6 +45,24 @@ const REASONS: { pattern: RegExp; reason: string; hopeless: boolean }[] = [
   },
 ];
 
+/** Of an image for other machines than the node's; with its architecture where that is known. */
+export const NO_VARIANT = 'no variant for ';
+
+/** Evictions by what ran short: the resource of a message, or the node's condition. */
+const EVICTIONS: [RegExp, string][] = [
+  [/ephemeral|DiskPressure|nodefs|imagefs/i, 'disk pressure'],
+  [/memory/i, 'memory pressure'],
+  [/\bpids?\b|PIDPressure/i, 'pid pressure'],
+];
+
+/** Why a kubelet refused a pod or put it out (`OutOfpods`, `Evicted`), in a user's words. */
+export function rejectionReason(reason: string, message: string): string {
+  const [, resource] = /^OutOf(.+)$/.exec(reason) ?? [];
+  if (resource) return `out of ${resource}`;
+  if (reason !== 'Evicted') return reason;
+  return EVICTIONS.find(([pattern]) => pattern.test(message))?.[1] ?? 'evicted';
+}
+
 /** What else a node may be counted as failed for, where no pull failed: see batch-outcome.ts. */
 const OTHER_REASONS = ['pull failed', 'no warmer', 'timed out', 'warmer failed'];
 
@@ -53,6 +71,7 @@ export const USUAL_REASONS: readonly string[] = [...REASONS.map((each) => each.r
 
 /** A reason as the label of a metric: without the words that differ from case to case. */
 export function reasonKind(reason: string): string {
+  if (reason.startsWith(NO_VARIANT)) return `${NO_VARIANT}this platform`;
   return (reason.split(':')[0] ?? '').slice(0, 60);
 }
 

@@ -180,6 +180,12 @@ export function planBatch(
   return batch;
 }
 
+/** Of a task that does nothing more: it waits for nothing, and wants nothing. */
+export function cancelledStatus(status: PrewarmTaskStatus = {}, nowMs: number): PrewarmTaskStatus {
+  const { batches: _, retryAt: __, coldSince: ___, wantsSince: ____, ...rest } = status;
+  return { ...rest, phase: 'Cancelled', finishedAt: timestamp(nowMs) };
+}
+
 /** When the time of the next try has come, what failed is cold again. */
 function startRetry(input: ProgressInput): PrewarmTaskStatus {
   const status = structuredClone(input.task.status ?? {});

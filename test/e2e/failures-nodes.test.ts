@@ -143,7 +143,7 @@ test('nodes that die, go, are cordoned, full or under pressure in the middle of 
   await endWarmer('bad-day', 'cordoned', pulled);
 
   const reasons = [
-    `${IMAGE}: OutOfpods on ${name('full')}`,
+    `${IMAGE}: out of pods on ${name('full')}`,
     'not warmed: ',
     `${name('gone')} (node gone)`,
     `${name('dead')} (node is not ready)`,
@@ -160,9 +160,9 @@ test('nodes that die, go, are cordoned, full or under pressure in the middle of 
   const told = new Map(failures?.map(({ node, reason }) => [node.slice(POOL.length + 1), reason]));
   expect(Object.fromEntries(told)).toMatchObject({
     dead: 'node is not ready',
-    full: 'OutOfpods',
+    full: 'out of pods',
     gone: 'node gone',
-    pressed: 'Evicted',
+    pressed: 'disk pressure',
   });
 
   // The second try of the node that was full; all others are out.
@@ -229,7 +229,7 @@ async function fillRealNode(): Promise<void> {
   await kit.apply(deployment('roomy', { annotations: PREWARM, replicas: 0, images: [image], spec: zone }));
   await waitFor('the Deployment to tell that the node is full', async () => {
     const { metadata } = await kit.get<KubernetesNode>('deployment', 'roomy');
-    return metadata.annotations?.['ips/message'] === `${image}: OutOfcpu on node-b`;
+    return metadata.annotations?.['ips/message'] === `${image}: out of cpu on node-b`;
   });
   await kit.kubectl(['delete', 'pod', 'hog']);
   await kit.status('deployment/roomy', /^Warm 1\/1 nodes$/);
