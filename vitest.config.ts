@@ -22,6 +22,19 @@ export default defineConfig({
           testTimeout: 3_600_000,
         },
       },
+      // Every adapter of the same port, on real servers.
+      {
+        test: {
+          name: 'conformance',
+          include: ['test/conformance/**/*.test.ts'],
+          environment: 'node',
+          // They mostly wait.
+          sequence: { concurrent: true },
+          maxConcurrency: 30,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
       // Commands as processes, without a cluster.
       {
         test: { name: 'cli', include: ['test/cli/**/*.test.ts'], environment: 'node', testTimeout: 120_000 },

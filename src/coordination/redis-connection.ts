@@ -14,7 +14,7 @@ export type RedisSettings = {
 
 type Callback = (error: Error | null, answer: unknown) => void;
 
-/** One server. No call takes longer than `CALL_MS`, whatever is wrong with it, and it is used again by itself. */
+/** One server. No call takes longer than `callMs`, whatever is wrong with it, and it is used again by itself. */
 export type RedisConnection = {
   /** `host:port`, for logs and metrics. */
   name: string;
@@ -28,7 +28,7 @@ export type RedisConnection = {
   close(): void;
 };
 
-export const CALL_MS = 250;
+const CALL_MS = 250;
 const PING_EVERY_MS = 5000;
 const RECONNECT_MS = { least: 100, most: 5000 };
 
@@ -36,6 +36,7 @@ export function connectRedis(
   address: RedisAddress,
   settings: RedisSettings,
   onChange: (connection: RedisConnection) => void,
+  callMs = CALL_MS,
 ): RedisConnection {
   const { host, port, tls } = address;
   let problem: string | undefined = 'not connected yet';
@@ -68,8 +69,8 @@ export function connectRedis(
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       // One more turn of the event loop: an answer may lie there unread because this process was held up itself.
-      const expire = () => setImmediate(() => setImmediate(() => reject(new LateError())));
-      timer = setTimeout(expire, CALL_MS);
+      const expire = () => setImmediate(() => setImmediate(() => reject(new LateError(callMs))));
+      timer = setTimeout(expire, callMs);
     });
     try {
       const answer = await Promise.race([call(), late]);
@@ -124,8 +125,8 @@ export function connectRedis(
 }
 
 class LateError extends Error {
-  constructor() {
-    super(`no answer within ${CALL_MS} ms`);
+  constructor(callMs: number) {
+    super(`no answer within ${callMs} ms`);
   }
 }
 
@@ -137,10 +138,11 @@ function isUnknownScript(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('NOSCRIPT');
 }
 
+/** What `redlock` gives back from its callback is a promise that it handles itself: it must not become ours. */
 function back(answer: Promise<unknown>, callback: Callback): void {
   answer.then(
-    (value) => callback(null, value),
-    (error: Error) => callback(error, undefined),
+    (value) => void callback(null, value),
+    (error: Error) => void callback(error, undefined),
   );
 }
 
