@@ -274,9 +274,8 @@ export function createController(options: ControllerOptions): Controller {
       clearTimeout(catchUpTimer);
       clearInterval(pingTimer);
       watches.stop();
-      shares.stop();
       await Promise.all([workloadQueue.stop(), taskQueue.stop()]);
-      await turns.stop();
+      await Promise.all([shares.stop(), turns.stop()]);
     },
     catchUp(awayMs) {
       if (!resyncTimer || awayMs < LONG_AWAY_MS) return;
