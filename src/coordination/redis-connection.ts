@@ -137,10 +137,11 @@ function isUnknownScript(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('NOSCRIPT');
 }
 
+/** What `redlock` gives back from its callback is a promise that it handles itself: it must not become ours. */
 function back(answer: Promise<unknown>, callback: Callback): void {
   answer.then(
-    (value) => callback(null, value),
-    (error: Error) => callback(error, undefined),
+    (value) => void callback(null, value),
+    (error: Error) => void callback(error, undefined),
   );
 }
 

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { PrewarmTask } from '../../src/domain/prewarm-task.ts';
 import { startKwok } from '../cluster/components.ts';
@@ -7,8 +6,7 @@ import { type RedisServer, startRedisServers } from '../cluster/redis.ts';
 import { waitFor } from '../cluster/run.ts';
 import { type AuditEntry, auditFromNow } from './audit.ts';
 import { createKit, deployment, type Kit, PREWARM, unique } from './kit.ts';
-import { type Replica, type Replicas, startReplicas } from './replicas.ts';
-import { startReviews } from './reviews.ts';
+import { type Replicas, startReplicas } from './replicas.ts';
 import { type Witness, witness } from './witness.ts';
 
 /** Three replicas that share their work over three Redis servers, each of which is a process of its own. */
@@ -26,7 +24,7 @@ let stopKwok: () => Promise<void>;
 
 beforeAll(async () => {
   kit = await createKit('replicas');
-  stopKwok = await startKwok(kit.cluster, MOST_POD_MS);
+  stopKwok = await startKwok(kit.cluster, { mostPodMs: MOST_POD_MS });
   await addFakeNodes(kit.cluster, POOL, COUNT);
   redis = await startRedisServers(3);
   seen = await witness(kit);
@@ -35,7 +33,7 @@ beforeAll(async () => {
     env: {
       COORDINATION: 'redis',
       REDIS_ADDRESSES: redis.map(({ address }) => address).join(','),
-      MAX_ACTIVE_TASKS: '10',
+      ...{ MAX_ACTIVE_TASKS: '10', MAX_ACTIVE_TASKS_PER_NAMESPACE: '10' },
     },
   });
 });
@@ -90,7 +88,9 @@ async function allWarm(name: string, count: number, timeoutMs = 120_000): Promis
 /** The workloads are told by whoever has their task. */
 async function allTold(name: string, status: string): Promise<void> {
   await waitFor(`${name} to be told ${status}`, async () => {
-    const all = (await kit.list<{ metadata: { name: string; annotations?: Record<string, string> } }>('deployments'))
+    const all = (
+      await kit.list<{ metadata: { name: string; annotations?: Record<string, string> } }>('deployments')
+    )
       .filter(({ metadata }) => metadata.name.startsWith(`${name}-`))
       .map(({ metadata }) => metadata.annotations?.['ips/status']);
     return all.length > 0 && all.every((each) => each === status);
@@ -99,11 +99,6 @@ async function allTold(name: string, status: string): Promise<void> {
 
 function is(verb: string, resource: string) {
   return ({ verb: asked, objectRef }: AuditEntry) => asked === verb && objectRef?.resource === resource;
-}
-
-/** Each batch is one Job: more would be work done twice. */
-function plannedJobs(tasks: PrewarmTask[]): number {
-  return tasks.reduce((sum, { status }) => sum + (status?.batch ?? 0), 0);
 }
 
 test('100 tasks are shared by three replicas without one conflict, and nothing is planned or made twice', async () => {
