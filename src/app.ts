@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
@@ -8,16 +10,17 @@ import { createState } from './api/state.ts';
 import { createCertificates } from './certs/certificates.ts';
 import type { Config } from './config.ts';
 import { createController } from './controller/controller.ts';
-import { createMemoryLock, createMemorySemaphore } from './coordination/memory.ts';
+import { createCoordination } from './coordination/coordination.ts';
 import { workloadTypes } from './domain/workload-types.ts';
 import { createKubeClient } from './kube/client.ts';
 import { loadKubeConfig } from './kube/config.ts';
+import { createLeaseApi } from './kube/lease.ts';
 import { createMetrics } from './metrics/metrics.ts';
 
 export type App = { stop(): Promise<void> };
 
 /** A slow API server must not keep admission from an orderly end: what loops leave undone is done by the next replica. */
-const LOOPS_MS = 10_000;
+const LOOPS_MS = 7_000;
 
 /**
  * Wires everything and starts it. Returns when the ports are open, that of admission once there is a certificate; the
@@ -40,16 +43,23 @@ export async function startApp(
     },
   });
   const certificates = createCertificates({ client, metrics, config, now, log });
+  const coordination = createCoordination(config, {
+    identity: `${hostname()}-${randomBytes(4).toString('hex')}`,
+    leaseApi: createLeaseApi(client, config.namespace),
+    now,
+    onPart({ name, problem }) {
+      metrics.coordinationUp.set({ part: name }, problem === undefined ? 1 : 0);
+      if (problem === undefined) log.info({ part: name }, 'coordination works');
+      else log.warn({ part: name, problem }, 'coordination is away: the work goes on without it');
+    },
+  });
+  for (const { name, problem } of coordination.parts())
+    metrics.coordinationUp.set({ part: name }, problem === undefined ? 1 : 0);
   const controller = createController({
     ...{ client, types, metrics, now, log },
     excludedNamespaces: config.excludedNamespaces,
     maxActiveTasks: config.maxActiveTasks,
-    coordination: {
-      lock: createMemoryLock(),
-      slots: createMemorySemaphore({ size: config.maxActiveTasks }),
-      tokens: createMemorySemaphore({ size: config.maxConcurrentPulls }),
-      shared: false,
-    },
+    coordination: { ...coordination, shared: config.coordination !== 'memory' },
     resyncSeconds: config.resyncSeconds,
     collectedRetrySeconds: config.collectedRetrySeconds,
     warmer: {
@@ -65,12 +75,14 @@ export async function startApp(
     state: createState({ client, ...controller }),
     registry: metrics.registry,
     readiness: () => {
-      const checks = {
+      const needed = {
         ...(ending ? { ending: 'this replica was told to end' } : {}),
         informers: controller.hasSynced() ? 'ok' : 'not synced with the API server yet',
         authority: certificates.readiness(),
       };
-      return { ready: Object.values(checks).every((check) => check === 'ok'), checks };
+      const ready = Object.values(needed).every((check) => check === 'ok');
+      // Told, but not needed: all replicas would leave their Service at once, and nobody admit.
+      return { ready, checks: { ...needed, coordination: coordination.health() } };
     },
   });
   const http = await listen(api, config.serverPort);
@@ -94,7 +106,9 @@ export async function startApp(
     async stop() {
       ending = true;
       certificates.close();
-      const loops = Promise.race([controller.stop(), sleep(LOOPS_MS, undefined, { ref: false })]);
+      const loops = Promise.race([controller.stop(), sleep(LOOPS_MS, undefined, { ref: false })]).then(() =>
+        coordination.close(),
+      );
       // Probes are answered as long as admissions are.
       await Promise.all([loops, admission.close()]);
       await api.close();

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Lock, Semaphore } from '../coordination/ports.ts';
+import type { Coordination } from '../coordination/coordination.ts';
 import { TASK_LABEL, WARMER_LABEL } from '../domain/annotations.ts';
 import { fleetOf } from '../domain/fleet.ts';
 import { createImageIndex } from '../domain/image-index.ts';
@@ -43,24 +43,16 @@ export type ControllerOptions = {
   types: WorkloadTypes;
   excludedNamespaces: readonly string[];
   maxActiveTasks: number;
-  coordination: Coordination;
+  coordination: Pick<Coordination, 'lock' | 'tasks' | 'pulls' | 'onChange'> & {
+    /** Whether there may be other replicas. */
+    shared: boolean;
+  };
   resyncSeconds: number;
   collectedRetrySeconds: number;
   warmer: WarmerOptions & StrategyOptions;
   metrics: Metrics;
   now: () => Date;
   log: Logger;
-};
-
-/** How this replica shares its work with others. */
-export type Coordination = {
-  lock: Lock;
-  /** Of tasks that warm at the same time. */
-  slots: Semaphore;
-  /** Of warmers that run at the same time. */
-  tokens: Semaphore;
-  /** Whether there may be other replicas. */
-  shared: boolean;
 };
 
 export type Controller = {
@@ -171,12 +163,11 @@ export function createController(options: ControllerOptions): Controller {
   }
 
   const shares = createTaskShares({
-    ...options.coordination,
+    ...{ slots: options.coordination.tasks, tokens: options.coordination.pulls },
     ...{ tasks, jobs, askAtOnce: options.maxActiveTasks, ask: (key) => taskQueue.add(key) },
   });
   const turns = createTurns({
-    ...options.coordination,
-    client,
+    ...{ client, lock, shared: options.coordination.shared },
     isBusy: (name) => isBusy(taskOfLock(name)),
     refresh: (name) => readTask(taskOfLock(name)),
   });
@@ -236,6 +227,16 @@ export function createController(options: ControllerOptions): Controller {
       .filter(({ metadata }) => !options.excludedNamespaces.includes(metadata.namespace ?? ''));
   }
 
+  function lookAtAll(): void {
+    for (const task of tasks.values()) taskQueue.add(keyOf(task));
+    for (const workload of workloads.values()) workloadQueue.add(workloadKey(workload));
+  }
+
+  options.coordination.onChange(() => {
+    turns.askAnew();
+    lookAtAll();
+  });
+
   let resyncTimer: NodeJS.Timeout | undefined;
   let catchUpTimer: NodeJS.Timeout | undefined;
   let pingTimer: NodeJS.Timeout | undefined;
@@ -274,17 +275,15 @@ export function createController(options: ControllerOptions): Controller {
       clearTimeout(catchUpTimer);
       clearInterval(pingTimer);
       watches.stop();
-      shares.stop();
       await Promise.all([workloadQueue.stop(), taskQueue.stop()]);
-      await turns.stop();
+      await Promise.all([shares.stop(), turns.stop()]);
     },
     catchUp(awayMs) {
       if (!resyncTimer || awayMs < LONG_AWAY_MS) return;
       log.info({ seconds: awayMs / 1000 }, 'the API server answers again');
       batchWatch.lookAfresh(now().getTime());
       watches.rewatch();
-      for (const task of tasks.values()) taskQueue.add(keyOf(task));
-      for (const workload of workloads.values()) workloadQueue.add(workloadKey(workload));
+      lookAtAll();
       clearTimeout(catchUpTimer);
       catchUpTimer = setTimeout(
         () => void resync(),

@@ -17,7 +17,8 @@ export type TaskShares = {
   /** The task looks different from how it did: where it uses less than before, there may be room for those that wait. */
   taskChanged(before: PrewarmTask | undefined, after: PrewarmTask | undefined): void;
   jobChanged(before: Job | undefined, after: Job | undefined): void;
-  stop(): void;
+  /** Gives back what the tasks of this replica have; what runs still is seen by the others. */
+  stop(): Promise<void>;
 };
 
 export type TaskAsk = {
@@ -100,8 +101,7 @@ export function createTaskShares(options: TaskSharesOptions): TaskShares {
   async function release(key: string): Promise<void> {
     if (!told.has(key)) return;
     leave(key);
-    await tokens.release(key);
-    await slots.release(key);
+    await Promise.all([tokens.release(key), slots.release(key)]);
     wake(0);
   }
 
@@ -152,9 +152,10 @@ export function createTaskShares(options: TaskSharesOptions): TaskShares {
       const count = (job: Job | undefined) => (job ? unfinishedOf(job) : 0);
       if (count(after) < count(before)) wake(TOLD_MS);
     },
-    stop() {
-      clearTimeout(timer?.id);
+    async stop() {
       waiting.clear();
+      await Promise.all([...told.keys()].map(release));
+      clearTimeout(timer?.id);
     },
   };
 }

@@ -22,6 +22,8 @@ export type Turns = {
   /** Does the work as soon as nothing else is done here under this name. Where another replica has it: asks to be called again. */
   run(name: string, work: (turn: Turn) => Promise<Again>): Promise<Again>;
   owns(name: string): boolean;
+  /** What was refused may be had now. */
+  askAnew(): void;
   /** Gives every lock back. */
   stop(): Promise<void>;
 };
@@ -159,6 +161,7 @@ export function createTurns(options: TurnsOptions): Turns {
         return waitMs > 0 ? { afterMs: waitMs } : attempt(name, work, 1);
       }),
     owns,
+    askAnew: () => refused.clear(),
     async stop() {
       await Promise.all([...ours].map(release));
     },

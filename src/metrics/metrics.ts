@@ -88,6 +88,12 @@ export function createMetrics(build: { version: string }) {
       labelNames: ['resource', 'state'],
       registers,
     }),
+    coordinationUp: new Gauge({
+      name: 'ips_coordination_up',
+      help: 'Whether what replicas share their work over works, by part: the address of a Redis server, or lease',
+      labelNames: ['part'],
+      registers,
+    }),
     reconcileErrors: new Counter({
       name: 'ips_reconcile_errors_total',
       help: 'Workloads and tasks whose work failed and is tried again, by kind; conflicts do not count',

@@ -1,34 +1,262 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { pushTestImage } from '../cluster/cluster.ts';
-import { createKit, deployment, type Kit, PREWARM, unique, WEB_NODES } from './kit.ts';
-import { type Replicas, startReplicas } from './replicas.ts';
+import type { PrewarmTask } from '../../src/domain/prewarm-task.ts';
+import { startKwok } from '../cluster/components.ts';
+import { addFakeNodes } from '../cluster/fake-nodes.ts';
+import { type RedisServer, startRedisServers } from '../cluster/redis.ts';
+import { waitFor } from '../cluster/run.ts';
+import { type AuditEntry, auditFromNow } from './audit.ts';
+import { createKit, deployment, type Kit, PREWARM, unique } from './kit.ts';
+import { type Replica, type Replicas, startReplicas } from './replicas.ts';
+import { beginReview, quickestReviews } from './reviews.ts';
+import { type Witness, witness } from './witness.ts';
+
+/** Three replicas that share their work over three Redis servers, each of which is a process of its own. */
+
+const COUNT = 12;
+const POOL = unique('replicas');
+/** The Jobs of fake nodes end when kwok says so: late enough that something is always in the middle. */
+const MOST_POD_MS = 1_500;
 
 let kit: Kit;
+let redis: RedisServer[];
 let replicas: Replicas;
+let seen: Witness;
+let stopKwok: () => Promise<void>;
 
 beforeAll(async () => {
   kit = await createKit('replicas');
-  replicas = await startReplicas(kit.cluster, { count: 3 });
+  stopKwok = await startKwok(kit.cluster, { mostPodMs: MOST_POD_MS });
+  await addFakeNodes(kit.cluster, POOL, COUNT);
+  redis = await startRedisServers(3);
+  seen = await witness(kit);
+  replicas = await startReplicas(kit.cluster, {
+    count: 3,
+    env: {
+      COORDINATION: 'redis',
+      REDIS_ADDRESSES: redis.map(({ address }) => address).join(','),
+      // What is in flight at the end waits for the test, however slow the machine.
+      DRAIN_SECONDS: '4',
+      ...{ MAX_ACTIVE_TASKS: '10', MAX_ACTIVE_TASKS_PER_NAMESPACE: '10' },
+    },
+  });
 });
 
 afterAll(async () => {
+  seen?.stop();
   await replicas?.stop();
+  for (const server of redis ?? []) await server.close();
+  await kit?.kubectl(['delete', 'nodes', '--selector', `pool=${POOL}`, '--wait=false']);
   await kit?.remove();
+  await stopKwok?.();
 });
 
-test('replicas behind one address admit and warm', async () => {
-  const image = await pushTestImage(kit.cluster, `${unique('web')}:1`, 1_000_000);
-  await kit.apply(deployment('web', { annotations: PREWARM, replicas: 0, images: [image], spec: WEB_NODES }));
-  await kit.status('deployment/web', /^Warm 2\/2/);
-  const [first] = replicas.all;
-  await first?.kill();
-  await replicas.ready(2);
-  await kit.apply(
-    deployment('web2', { annotations: PREWARM, replicas: 0, images: [image], spec: WEB_NODES }),
+type FleetOptions = { nodes?: string[]; annotations?: Record<string, string> };
+
+/** Opted-in Deployments, each of an image of its own, all in one apply. */
+async function applyMany(name: string, count: number, options: FleetOptions = {}): Promise<void> {
+  const names = options.nodes ?? Array.from({ length: COUNT }, (_, index) => `${POOL}-${index}`);
+  const match = [{ key: 'kubernetes.io/hostname', operator: 'In', values: names }];
+  const required = { nodeSelectorTerms: [{ matchExpressions: match }] };
+  const spec = { affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: required } } };
+  const annotations = { ...PREWARM, ...options.annotations };
+  const items = Array.from({ length: count }, (_, index) =>
+    deployment(`${name}-${index}`, {
+      ...{ annotations, replicas: 0, spec },
+      images: [`registry.invalid/${unique(name)}:${index}`],
+    }),
   );
-  await kit.status('deployment/web2', /^Warm 2\/2/);
-  await first?.start();
-  await replicas.ready(3);
-  expect(await first?.stop()).toBe(0);
-  await replicas.ready(2);
+  await kit.apply({ apiVersion: 'v1', kind: 'List', items });
+}
+
+async function tasksOf(name: string): Promise<PrewarmTask[]> {
+  return (await kit.tasks()).filter(({ metadata }) => {
+    const [owner] = metadata.ownerReferences ?? [];
+    return owner?.name.startsWith(`${name}-`);
+  });
+}
+
+async function allWarm(name: string, count: number, timeoutMs = 120_000): Promise<PrewarmTask[]> {
+  return waitFor(
+    `${count} tasks of ${name} to be warm`,
+    async () => {
+      const tasks = await tasksOf(name);
+      const warm = tasks.filter(({ status }) => status?.phase === 'Warm');
+      if (warm.length === count) return tasks;
+      throw new Error(`${warm.length} of ${tasks.length} are`);
+    },
+    { timeoutMs, everyMs: 500 },
+  );
+}
+
+/** The workloads are told by whoever has their task. */
+async function allTold(name: string, status: string): Promise<void> {
+  await waitFor(`${name} to be told ${status}`, async () => {
+    const all = (
+      await kit.list<{ metadata: { name: string; annotations?: Record<string, string> } }>('deployments')
+    )
+      .filter(({ metadata }) => metadata.name.startsWith(`${name}-`))
+      .map(({ metadata }) => metadata.annotations?.['ips/status']);
+    return all.length > 0 && all.every((each) => each === status);
+  });
+}
+
+function is(verb: string, resource: string) {
+  return ({ verb: asked, objectRef }: AuditEntry) => asked === verb && objectRef?.resource === resource;
+}
+
+test('100 tasks are shared by three replicas without one conflict, and nothing is planned or made twice', async () => {
+  const audit = await auditFromNow(kit.cluster);
+  const before = seen.jobs();
+  await applyMany('hundred', 100, { nodes: [`${POOL}-0`, `${POOL}-1`] });
+  const tasks = await allWarm('hundred', 100);
+  await allTold('hundred', 'Warm 2/2 nodes');
+
+  const entries = await audit();
+  const conflicts = entries.filter(({ responseStatus }) => responseStatus?.code === 409);
+  expect(conflicts.map(({ verb, requestURI }) => `${verb} ${requestURI}`)).toEqual([]);
+  expect(tasks.map(({ status }) => [status?.round, status?.batch])).toEqual(tasks.map(() => [1, 1]));
+  expect(seen.jobs() - before).toBe(100);
+  expect(entries.filter(is('create', 'jobs'))).toHaveLength(100);
+  expect(entries.filter(is('create', 'prewarmtasks'))).toHaveLength(100);
+  const made = await Promise.all(
+    replicas.all.map(({ ips }) => ips.metric('ips_job_creation_total', 'result="created"')),
+  );
+  console.error(`• Jobs made by each replica: ${made.join(', ')}; ${entries.length} requests`);
+  expect(Math.min(...made)).toBeGreaterThan(0);
+  expect(seen.overlaps()).toEqual([]);
 });
+
+/** What a replica says of the Redis servers; it stays ready, whatever that is. */
+async function coordination({ ips }: Replica): Promise<string> {
+  const answer = await fetch(`${ips.url}/readyz`);
+  expect(answer.status).toBe(200);
+  return ((await answer.json()) as { checks: Record<string, string> }).checks['coordination'] ?? '';
+}
+
+async function partsUp({ ips }: Replica): Promise<number[]> {
+  return Promise.all(redis.map(({ address }) => ips.metric('ips_coordination_up', `part="${address}"`)));
+}
+
+test('with Redis away and back, and emptied, all ends warm and nothing is done twice; admission does not notice', async () => {
+  const usual = await quickestReviews(replicas.all, 200);
+  await applyMany('away', 12, { annotations: { 'ips/concurrent-pulls': '4' } });
+  await waitFor('the first Jobs', async () => (await tasksOf('away')).some(({ status }) => status?.batches));
+  await Promise.all(redis.map((server) => server.kill()));
+  for (const replica of replicas.all) {
+    await waitFor('the replica to say that Redis is away', async () =>
+      /Redis/.test(await coordination(replica)),
+    );
+    expect(await partsUp(replica)).toEqual([0, 0, 0]);
+  }
+  const away = await quickestReviews(replicas.all, 200);
+  console.error(`• quickest admission, ms: ${rounded(usual)} with Redis, ${rounded(away)} without`);
+  expect(Math.max(...away)).toBeLessThan(Math.max(...usual) + 1);
+  await applyMany('without', 12);
+  await allWarm('without', 12);
+  await allTold('without', 'Warm 12/12 nodes');
+
+  await Promise.all(redis.map((server) => server.start()));
+  await applyMany('back', 12, { annotations: { 'ips/concurrent-pulls': '4' } });
+  for (const replica of replicas.all) {
+    await waitFor('the replica to use Redis again', async () => (await coordination(replica)) === 'ok');
+    expect(await partsUp(replica)).toEqual([1, 1, 1]);
+  }
+  await waitFor('the next Jobs', async () => (await tasksOf('back')).some(({ status }) => status?.batches));
+  for (const server of redis) await server.flush();
+  await allWarm('away', 12);
+  const tasks = await allWarm('back', 12);
+  await allTold('back', 'Warm 12/12 nodes');
+  expect(tasks.map(({ status }) => status?.round)).toEqual(tasks.map(() => 1));
+  expect(seen.overlaps()).toEqual([]);
+});
+
+function rounded(times: number[]): string {
+  return times.map((time) => time.toFixed(2)).join(', ');
+}
+
+async function activeOn(replica: Replica): Promise<number> {
+  return replica.ips.metric('ips_active_tasks');
+}
+
+test('what a replica that was killed had begun is ended by others, and one that was stopped meanwhile does no harm', async () => {
+  const before = seen.jobs();
+  let fleets = 0;
+  let holders: Replica[] = [];
+  // Who gets which task is chance: until two of them have some.
+  while (holders.length < 2) {
+    fleets += 1;
+    await applyMany(`long${fleets}`, 3, { annotations: { 'ips/concurrent-pulls': '1' } });
+    await waitFor('the tasks to be begun', async () =>
+      (await tasksOf(`long${fleets}`)).every(({ status }) => status?.batches),
+    );
+    const active = await Promise.all(replicas.all.map(activeOn));
+    holders = replicas.all.filter((_, index) => (active[index] ?? 0) > 0);
+  }
+  const [killed, stopped] = holders as [Replica, Replica];
+  await killed.kill();
+  stopped.freeze();
+  const stoppedMs = performance.now();
+  for (let fleet = 1; fleet <= fleets; fleet += 1) await allWarm(`long${fleet}`, 3);
+  console.error(`• ${3 * fleets} tasks ended ${((performance.now() - stoppedMs) / 1000).toFixed(1)} s later`);
+  // What it was in the middle of is over, and so is the time of its locks.
+  await waitFor('40 s', async () => performance.now() - stoppedMs > 40_000);
+  const audit = await auditFromNow(kit.cluster);
+  const made = seen.jobs();
+  stopped.thaw();
+  await killed.start();
+  await replicas.ready(3);
+  // It has caught up when it can do new work.
+  await applyMany('after', 6);
+  const after = await allWarm('after', 6);
+  const tasks = (await Promise.all(range(fleets).map((fleet) => tasksOf(`long${fleet}`)))).flat();
+  expect(made - before).toBe(plannedJobs(tasks));
+  expect(seen.jobs() - made).toBe(plannedJobs(after));
+  const old = new Set(tasks.map(({ metadata }) => metadata.name));
+  const stale = (await audit()).filter(
+    ({ verb, objectRef }) => ['update', 'patch'].includes(verb) && old.has(objectRef?.name),
+  );
+  expect(stale.map(({ verb, requestURI }) => `${verb} ${requestURI}`)).toEqual([]);
+  expect(seen.overlaps()).toEqual([]);
+});
+
+function range(count: number): number[] {
+  return Array.from({ length: count }, (_, index) => index + 1);
+}
+
+/** Each batch is one Job: more would be work done twice. */
+function plannedJobs(tasks: PrewarmTask[]): number {
+  return tasks.reduce((sum, { status }) => sum + (status?.batch ?? 0), 0);
+}
+
+test('told to end under load, replicas answer what they took in, and leave no lock and no token behind', async () => {
+  await applyMany('last', 12, { annotations: { 'ips/concurrent-pulls': '1' } });
+  await waitFor('the tasks to be begun', async () =>
+    (await Promise.all(replicas.all.map(activeOn))).some((count) => count > 0),
+  );
+  const [first] = redis;
+  expect(await first?.command('KEYS', '*')).toMatch(/lock/);
+  const reviews = await Promise.all(
+    replicas.all.flatMap((replica) => range(5).map(() => beginReview(replica))),
+  );
+  const ending = replicas.all.map(async (replica) => {
+    const begunMs = performance.now();
+    const code = await replica.stop();
+    return { code, seconds: (performance.now() - begunMs) / 1000 };
+  });
+  const isEnding = async ({ ips }: Replica) => (await ips.logLines()).some(({ msg }) => msg === 'stopping');
+  await waitFor('the replicas to end', async () =>
+    (await Promise.all(replicas.all.map(isEnding))).every(Boolean),
+  );
+  expect(await Promise.all(reviews.map((each) => each.finish()))).toEqual(reviews.map(() => 200));
+  const ends = await Promise.all(ending);
+  console.error(`• ended after ${ends.map(({ seconds }) => seconds.toFixed(1)).join(', ')} s`);
+  expect(ends.map(({ code }) => code)).toEqual([0, 0, 0]);
+  expect(Math.max(...ends.map(({ seconds }) => seconds))).toBeLessThan(10);
+  for (const server of redis) expect(await leftIn(server)).toEqual([]);
+});
+
+/** Locks, and what stands in a semaphore as held. */
+async function leftIn(server: RedisServer): Promise<string[]> {
+  const keys = (await server.command('KEYS', '*')).split('\n').filter(Boolean);
+  return keys.filter((key) => /:lock:|:flight$|:held$/.test(key));
+}
