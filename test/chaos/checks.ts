@@ -3,12 +3,15 @@ import type { PrewarmTask } from '../../src/domain/prewarm-task.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { RESOURCES } from '../../src/kube/resources.ts';
 import { NODES } from '../cluster/cluster.ts';
+import type { RedisServer } from '../cluster/redis.ts';
 import type { Scene } from './faults.ts';
 import { leftBehind, unendedTasks, unkeptWishes, type Violation } from './invariants.ts';
 import type { Load } from './load.ts';
 
 /** What is asked of the cluster, of Redis and of the replicas once all faults are mended. */
 
+/** Twice the time after which a replica counts as dead. */
+const EXPIRES_MS = 240_000;
 const leases = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
 
 /** With the workloads there: all warm or told why not, nobody at work. */
@@ -49,12 +52,14 @@ export async function atRest(
 }
 
 /** With the workloads removed. */
-export async function gone({ redis }: Scene, client: KubeClient, namespace: string): Promise<Violation[]> {
+export async function gone(
+  { redis }: Scene,
+  client: KubeClient,
+  { namespace, expiring }: { namespace: string; expiring: boolean },
+): Promise<Violation[]> {
   const list = async (resource: { apiVersion: string; plural: string }, where = namespace) =>
     names((await client.list(resource, where, {})).items);
-  const keys = await Promise.all(
-    redis.map(async (server) => (await server.command('--scan')).split('\n').filter(Boolean)),
-  );
+  const keys = await Promise.all(redis.map((server) => keysOf(server, expiring)));
   return leftBehind({
     tasks: await list(RESOURCES.tasks),
     Jobs: await list(RESOURCES.jobs),
@@ -62,6 +67,14 @@ export async function gone({ redis }: Scene, client: KubeClient, namespace: stri
     Leases: await list(leases, 'ips-system'),
     'keys in Redis': keys.flatMap((each, index) => each.map((key) => `${key} of server ${index}`)),
   });
+}
+
+/** With `expiring`, those are left out that go by themselves, soon enough: a dead replica's share has to wait for that. */
+async function keysOf(server: RedisServer, expiring: boolean): Promise<string[]> {
+  const keys = (await server.command('--scan')).split('\n').filter(Boolean);
+  if (!expiring) return keys;
+  const left = await Promise.all(keys.map(async (key) => Number(await server.command('PTTL', key))));
+  return keys.filter((_, index) => (left[index] ?? 0) === -1 || (left[index] ?? 0) > EXPIRES_MS);
 }
 
 const names = (objects: KubernetesObject[]) => objects.map(({ metadata }) => metadata.name ?? '');

@@ -26,6 +26,8 @@ export type ChaosOptions = {
   scale?: number;
   /** How long it may take until all is as it must be. */
   settleMs?: number;
+  /** Whether keys may stay in Redis that expire by themselves within 4 min. */
+  expiring?: boolean;
   say: (line: string) => void;
 };
 
@@ -56,8 +58,8 @@ const PAUSE_MS = [200, 2_500] as const;
 /** As many do so at once: one that waits for an answer does not keep the others. */
 const HANDS = 3;
 const CONTROL_EVERY_MS = 300;
-/** A lost node's pods go within 60 s or so, a token that nobody renews after 120 s; and machines may be slow. */
-const SETTLE_MS = 240_000;
+/** A lost node's pods go within 60 s or so, the share of a dead replica after 240 s; and machines may be slow. */
+const SETTLE_MS = 300_000;
 /** What was once right must not come undone when a late writer comes to its turn. */
 const STAYS_MS = 3_000;
 
@@ -102,7 +104,7 @@ async function hurt(
   client: KubeClient,
   observer: Observer,
 ): Promise<ChaosReport> {
-  const { seed, forMs, say, settleMs = SETTLE_MS } = options;
+  const { seed, forMs, say, settleMs = SETTLE_MS, expiring = false } = options;
   const started = performance.now();
   const seconds = () => ((performance.now() - started) / 1000).toFixed(1).padStart(6);
   const plan = planFaults({ ...options, replicas: REPLICAS, redisServers: REDIS_SERVERS });
@@ -144,7 +146,7 @@ async function hurt(
   const settled = await hold(settleMs, () => atRest(scene, client, load, { namespace, pool: POOL }));
   say(`${seconds()} s  at rest after ${settled.seconds.toFixed(1)} s`);
   await load.clear();
-  const cleared = await hold(settleMs, () => gone(scene, client, namespace));
+  const cleared = await hold(settleMs, () => gone(scene, client, { namespace, expiring }));
   say(`${seconds()} s  nothing left after ${cleared.seconds.toFixed(1)} s`);
   const audit = await observer.audit();
   const violations = [
