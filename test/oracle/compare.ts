@@ -1,6 +1,6 @@
 import { createNodeIndex } from '../../src/domain/node-index.ts';
-import { trimNode } from '../../src/domain/trim-node.ts';
 import { compileRuntimeMatcher, fittingNodes } from '../../src/domain/runtime-class.ts';
+import { trimNode } from '../../src/domain/trim-node.ts';
 import { planOf, readWorkload } from '../../src/domain/workload.ts';
 import { typeOf, workloadTypes } from '../../src/domain/workload-types.ts';
 import type { NodeCase } from './node-cases.ts';
