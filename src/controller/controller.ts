@@ -68,8 +68,12 @@ export type Controller = {
   presence: PresenceOf;
 };
 
-/** With its labels and images a node has 10 kB and more: to parse and take in 500 at once takes a tenth of a second. */
+/**
+ * With its labels and images a node has 10 kB and more, a task of thousands of nodes 30 kB and more. Of a page not much
+ * outlives it: more at once would grow the heap, and hold up everything else.
+ */
 const NODES_PAGE = 20;
+const TASKS_PAGE = 20;
 /** After this long without the API server it may have been without our webhook as well, and missed opt-ins. */
 const LONG_AWAY_MS = 3_000;
 /** Watches are silent in a black hole as they are when nothing happens: only a question tells the two apart. */
@@ -77,6 +81,8 @@ const PING_EVERY_MS = 15_000;
 /** A connection that comes and goes must not become list after list. */
 const CATCH_UP_EVERY_MS = 60_000;
 const RESYNC_LOCK = 'resync';
+/** At a resync each task is looked at too, so far apart. */
+const LOOK_EVERY_MS = 100;
 /** A replica that looked after all workloads until it died left its lock behind, and perhaps what it had not seen. */
 const RESYNC_ASK_MS = 60_000;
 
@@ -102,6 +108,7 @@ export function createController(options: ControllerOptions): Controller {
   });
   const tasks = informer<PrewarmTask>({
     resource: RESOURCES.tasks,
+    pageSize: TASKS_PAGE,
     trim: (object) => {
       const { managedFields: _, ...metadata } = object.metadata;
       return { ...(object as PrewarmTask), metadata };
@@ -251,6 +258,9 @@ export function createController(options: ControllerOptions): Controller {
   };
   const resyncAgain = async (): Promise<void> => {
     const everyMs = options.resyncSeconds * 1000;
+    // One after another: what time alone changes, and what no change of a node told.
+    for (const [index, task] of tasks.values().entries())
+      taskQueue.add(keyOf(task), (index + 1) * LOOK_EVERY_MS);
     const afterMs = (await resync()) ? everyMs : Math.min(everyMs, RESYNC_ASK_MS);
     if (!stopped) resyncTimer = setTimeout(resyncAgain, afterMs);
   };

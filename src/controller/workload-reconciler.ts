@@ -51,6 +51,8 @@ export function createWorkloadReconciler(
   const { client, turns, workloads, tasks, log } = options;
   const { types } = workloads;
   const written = new Map<string, number>();
+  /** What each owner asked for when a task was found to be what they all ask for: a thousand need not ask a thousand. */
+  const agreed = new WeakMap<PrewarmTask, Map<string, string>>();
 
   return async function reconcile(key: string): Promise<Again> {
     const named = readWorkloadKey(types, key);
@@ -145,21 +147,24 @@ export function createWorkloadReconciler(
     workload: Workload,
     plan: PrewarmPlan,
   ): Promise<PrewarmTask> {
-    const { namespace, name = '', resourceVersion, deletionTimestamp } = task.metadata;
-    // Said by one replica.
-    if (deletionTimestamp || plan.fingerprint !== task.spec.fingerprint) await turn.own();
-    if (deletionTimestamp) throw new Error(`task ${namespace}/${name} is being deleted; trying again`);
+    await refuseForeign(turn, task, plan);
+    const { namespace, name = '', resourceVersion } = task.metadata;
     const own = ownerReference(workload);
+    if (agreed.get(task)?.get(own.uid) === settingsOf(workload, plan)) return task;
     const others = ownersBut(task, workloadKey(workload));
     const isOwner = (task.metadata.ownerReferences ?? []).some((owner) => owner.uid === own.uid);
-    if (plan.fingerprint !== task.spec.fingerprint) {
-      throw new Error(`task ${namespace}/${name} has another fingerprint; delete it if it was made by hand`);
-    }
     const joining = isOwner ? [] : alike(workload, plan, others);
     const known = others.flatMap((owner) => workloadOfOwner(namespace, owner) ?? []);
     const spec = taskSpec(plansOfOwners([workload, ...known, ...joining], plan));
     const changed = differing(spec, task.spec);
-    if (isOwner && !changed) return task;
+    if (isOwner && !changed) {
+      const all = [workload, ...known].filter(wantsPrewarm);
+      agreed.set(
+        task,
+        new Map(all.map((each) => [each.metadata.uid ?? '', settingsOf(each, planOfKept(each))])),
+      );
+      return task;
+    }
     const patch = {
       metadata: { resourceVersion, ownerReferences: [...others, own, ...joining.map(ownerReference)] },
       ...(changed ? { spec: changed } : {}),
@@ -167,6 +172,14 @@ export function createWorkloadReconciler(
     const patched = await turn.write.mergePatch<PrewarmTask>(RESOURCES.tasks, namespace, name, patch);
     tasks.put(patched);
     return patched;
+  }
+
+  async function refuseForeign(turn: Turn, task: PrewarmTask, plan: PrewarmPlan): Promise<void> {
+    const { namespace, name, deletionTimestamp } = task.metadata;
+    if (!deletionTimestamp && plan.fingerprint === task.spec.fingerprint) return;
+    await turn.own(); // said by one replica
+    if (deletionTimestamp) throw new Error(`task ${namespace}/${name} is being deleted; trying again`);
+    throw new Error(`task ${namespace}/${name} has another fingerprint; delete it if it was made by hand`);
   }
 
   /** Whoever else is about to join: a thousand pods of one template take one write, not a thousand. */
@@ -311,6 +324,10 @@ function plansOfOwners(owners: Workload[], own: PrewarmPlan): [PrewarmPlan, ...P
     .map(planOfKept)
     .filter((plan) => plan.fingerprint === own.fingerprint);
   return first ? [first, ...rest] : [own];
+}
+
+function settingsOf(workload: Workload, plan: PrewarmPlan): string {
+  return stableJson([plan.fingerprint, plan.settings, age(workload)]);
 }
 
 /** The fields that owners' annotations decide; the others are the fingerprint's, or whoever cancels a task by hand. */

@@ -56,9 +56,16 @@ export function ownerKey(
   return typeOf(types, apiVersion, kind) && `${typeKey(apiVersion, kind)}/${namespace}/${name}`;
 }
 
-export function ownerKeys(types: WorkloadTypes, { metadata }: PrewarmTask): string[] {
-  const owners = metadata.ownerReferences ?? [];
-  return owners.flatMap((owner) => ownerKey(types, metadata.namespace, owner) ?? []);
+/** Tasks are replaced, never changed; each of a thousand owners asks. */
+const keysOfOwners = new WeakMap<PrewarmTask, string[]>();
+
+export function ownerKeys(types: WorkloadTypes, task: PrewarmTask): string[] {
+  const known = keysOfOwners.get(task);
+  if (known) return known;
+  const { ownerReferences = [], namespace } = task.metadata;
+  const keys = ownerReferences.flatMap((owner) => ownerKey(types, namespace, owner) ?? []);
+  keysOfOwners.set(task, keys);
+  return keys;
 }
 
 /** One informer for each type, of what carries the label; those of custom resources come and go with their definition. */

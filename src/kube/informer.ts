@@ -39,7 +39,8 @@ export type InformerOptions<T extends Named> = {
   onAvailability?: (now: Availability, error?: unknown) => void;
 };
 
-const PAGE = 500;
+/** A megabyte or less of most objects: to parse more would hold up everything else. */
+const PAGE = 100;
 /** The server ends a watch after this long. */
 const WATCH_SECONDS = 300;
 /**
