@@ -102,7 +102,10 @@ export function createTurns(options: TurnsOptions): Turns {
     ours.add(name);
     refused.delete(name);
     if (!shared) return;
-    await options.refresh(name);
+    await options.refresh(name).catch(async (error: unknown) => {
+      await release(name); // the next try reads it
+      throw error;
+    });
     throw new NotHeld(name, true);
   }
 

@@ -105,6 +105,10 @@ export function mainJob(running: () => { kit: Kit; metric: Metric }): void {
     });
   });
 
+  oneTaskEach(running);
+}
+
+export function oneTaskEach(running: () => { kit: Kit; metric: Metric }): void {
   describe('one task each', () => {
     test('for an annotated bare Pod, before and after it is scheduled', async () => {
       const { kit } = running();
