@@ -75,7 +75,13 @@ export async function startKwok(
   const config = join(cluster.folder, 'kwok.yaml');
   // With four at a time, the default, the leases of 5,000 nodes run out on a busy machine.
   const more = { apiVersion: 'config.kwok.x-k8s.io/v1alpha1', kind: 'KwokConfiguration' };
-  const options = { options: { nodeLeaseParallelism: 16 } };
+  // Where one is given, kwok takes the others for 0.
+  const options = {
+    options: {
+      ...{ nodeLeaseParallelism: 16, podPlayStageParallelism: 4, nodePlayStageParallelism: 4 },
+      ...{ podsOnNodeSyncParallelism: 1, cidr: '10.0.0.0/24' },
+    },
+  };
   await writeFile(config, [...texts, JSON.stringify({ ...more, ...options })].join('\n---\n'));
   const pid = start(cluster, 'kwok', 'kwok', [
     ...['--kubeconfig', cluster.kubeconfigFile, '--config', config, '--manage-all-nodes=false'],
