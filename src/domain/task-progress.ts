@@ -80,9 +80,7 @@ export function taskProgress(input: ProgressInput): Progress {
   const warm = warmNodes(input.task.spec, status.warmed ?? [], input.presence);
   const closed = closeBatches(input, status, warm);
   const { width, changes: widthChanges } = widthAfter(input.task, closed, input.nowMs);
-  if (status.width !== undefined || closed.length > 0) recordWidth(status, width);
-  const { pauseSeconds } = width.pressure ?? {};
-  if (closed.length > 0 && pauseSeconds) status.pauseUntil = timestamp(input.nowMs + pauseSeconds * 1000);
+  recordWidth(status, width, closed.length > 0, input.nowMs);
   const left = indexesOf(input.task, status);
   const collected = collectedNodes(status.collected ?? [], input.nowMs, input.collectedUnitMs);
   const states = nodeStates(input, status, { warm, collected }, left);
@@ -117,8 +115,15 @@ export function taskProgress(input: ProgressInput): Progress {
   };
 }
 
-function recordWidth(status: PrewarmTaskStatus, { width, reason, pressure }: PullWidth): void {
+function recordWidth(
+  status: PrewarmTaskStatus,
+  { width, reason, pressure }: PullWidth,
+  ended: boolean,
+  nowMs: number,
+): void {
+  if (status.width === undefined && !ended) return;
   Object.assign(status, { width, widthReason: reason, pressure });
+  if (ended && pressure?.pauseSeconds) status.pauseUntil = timestamp(nowMs + pressure.pauseSeconds * 1000);
 }
 
 /** A registry says within seconds that it has no such image; after this the node is slow, or has much to pull. */

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Job, KubernetesObject } from '../../src/domain/kubernetes.ts';
@@ -13,15 +14,15 @@ let kit: Kit;
 let ips: Ips;
 let fronts: RegistryFronts;
 let jobs: ReturnType<Kit['watch']>;
+let collectedTwice: Promise<void>;
 
 beforeAll(async () => {
   kit = await createKit('tasks');
   fronts = await startRegistryFronts(kit.cluster);
-  jobs = kit.watch(
-    'jobs',
-    'NAME:.metadata.name,TASK:.metadata.labels.ips/task,GOES:.metadata.deletionTimestamp',
-  );
+  jobs = kit.watch('jobs', 'NAME:.metadata.name,TASK:.metadata.labels.ips/task');
   ips = await startIps(kit.cluster, { env: { COLLECTED_RETRY_SECONDS: '15', RESYNC_SECONDS: '5' } });
+  collectedTwice = collectTwice();
+  collectedTwice.catch(() => {}); // told by the test that waits for it
 });
 
 afterAll(async () => {
@@ -118,7 +119,7 @@ describe('whose turn it is', () => {
       await makeTask(name, [`${kit.cluster.registry.host}/${name}:1`], { priority: 10 });
     const right = unique('right');
     await makeTask(right, [await small('right')], { priority: 1 });
-    await phase(right, /^Warm$/, 30_000);
+    await phase(right, /^Warm$/);
     for (const name of misspelt) {
       const { status } = await phase(name, /^Failed$/);
       expect(status?.failures?.[0]).toMatchObject({ reason: 'not found' });
@@ -126,7 +127,6 @@ describe('whose turn it is', () => {
       expect(status).not.toHaveProperty('wantsSince');
       expect(status?.retryAt).toBeDefined();
     }
-    expect(await ips.metric('ips_active_tasks')).toBe(0);
     await kit.kubectl(['delete', 'prewarmtask', ...misspelt]);
   });
 });
@@ -141,6 +141,7 @@ describe('the end of a task', () => {
       const found = await kit.list<Job>('jobs', ['--selector', `ips/task=${name}`]);
       return found.length > 0 && found;
     });
+    const startedMs = Date.now();
     const patch = JSON.stringify({ spec: { cancelled: true } });
     await kit.kubectl([
       'patch',
@@ -158,17 +159,13 @@ describe('the end of a task', () => {
       );
       return left.flat().length === 0;
     });
-    // Both by the API server's clock, in whole seconds.
-    const cancelledAt = await waitFor('the time of the cancelling write', async () => {
-      const text = await kit.kubectl(['get', 'prewarmtask', name, '-o', 'json', '--show-managed-fields']);
-      type Managed = { metadata: { managedFields: { manager: string; time: string }[] } };
-      const { managedFields } = (JSON.parse(text) as Managed).metadata;
-      return managedFields.find(({ manager }) => manager === 'canceller')?.time;
-    });
-    const rows = jobs.rows().filter(([row, , goes]) => row === job?.metadata.name && goes !== '<none>');
-    expect(rows.length).toBeGreaterThan(0);
-    const goneMs = Date.parse(rows[0]?.[2] ?? '') - Date.parse(cancelledAt);
-    expect(goneMs).toBeLessThanOrEqual(2000);
+    // The API server's time of the cancelling write, in whole seconds: it was not before kubectl began.
+    const text = await kit.kubectl(['get', 'prewarmtask', name, '-o', 'json', '--show-managed-fields']);
+    type Managed = { metadata: { managedFields: { manager: string; time: string }[] } };
+    const { managedFields } = (JSON.parse(text) as Managed).metadata;
+    const written = managedFields.find(({ manager }) => manager === 'canceller')?.time;
+    const cancelledMs = Math.max(startedMs, Date.parse(written ?? ''));
+    expect((await removedMs(job?.metadata.name ?? '')) - cancelledMs).toBeLessThanOrEqual(2000);
     const { status } = await taskNamed(name);
     for (const field of ['batches', 'retryAt', 'wantsSince', 'coldSince'])
       expect(status).not.toHaveProperty(field);
@@ -190,7 +187,24 @@ describe('the end of a task', () => {
   });
 });
 
-test('an image that the kubelet removes is brought again, at once the first time, later the second, and its user is told', async () => {
+/** When the API server was asked to remove a Job, by its audit log. */
+async function removedMs(job: string): Promise<number> {
+  const log = await readFile(join(kit.cluster.folder, 'logs/audit.log'), 'utf8');
+  const line = log
+    .split('\n')
+    .find((each) => each.includes('"verb":"delete"') && each.includes(`/jobs/${job}`));
+  const { requestReceivedTimestamp } = JSON.parse(line ?? '{}') as { requestReceivedTimestamp?: string };
+  return Date.parse(requestReceivedTimestamp ?? '');
+}
+
+async function listed(image: string): Promise<boolean> {
+  type Node = KubernetesObject & { status: { images: { names: string[] }[] } };
+  const node = await kit.get<Node>('node', 'node-b');
+  return node.status.images.some(({ names }) => names.includes(image));
+}
+
+/** It takes long, and nothing while it waits for the kubelet: the other tests run meanwhile. */
+async function collectTwice(): Promise<void> {
   const image = await small('collected');
   await kit.apply(
     deployment('collected', { annotations: PREWARM, replicas: 0, images: [image], spec: WEB_NODES }),
@@ -239,10 +253,8 @@ test('an image that the kubelet removes is brought again, at once the first time
   );
   await kit.status('deployment/collected', /^Warm 2\/2 nodes$/, 90_000);
   expect(await kit.nodesWith(image)).toEqual(['node-a', 'node-b']);
-});
-
-async function listed(image: string): Promise<boolean> {
-  type Node = KubernetesObject & { status: { images: { names: string[] }[] } };
-  const node = await kit.get<Node>('node', 'node-b');
-  return node.status.images.some(({ names }) => names.includes(image));
 }
+
+test('an image that the kubelet removes is brought again, at once the first time, later the second, and its user is told', async () => {
+  await collectedTwice;
+}, 400_000);
