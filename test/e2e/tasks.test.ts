@@ -34,7 +34,7 @@ afterAll(async () => {
 
 const small = (name: string) => pushTestImage(kit.cluster, `${unique(name)}:1`, 1_000_000);
 
-/** A task by hand, on the web nodes. */
+/** A task by hand, on node-b: node-a pulls one image at a time, and a slow one would hold up all others. */
 async function makeTask(name: string, images: string[], spec: object = {}): Promise<void> {
   await kit.apply({
     apiVersion: 'ips.dev/v1alpha1',
@@ -42,7 +42,9 @@ async function makeTask(name: string, images: string[], spec: object = {}): Prom
     metadata: { name },
     spec: {
       images: images.map((image) => ({ image, pullPolicy: 'IfNotPresent' })),
-      nodeRequirements: { nodeSelector: WEB_NODES.nodeSelector },
+      nodeRequirements: {
+        nodeSelector: { ...WEB_NODES.nodeSelector, 'topology.kubernetes.io/zone': 'zone-b' },
+      },
       ...spec,
     },
   });
@@ -73,7 +75,7 @@ describe('whose turn it is', () => {
     const front = await fronts.open(kit.cluster.registry, 'slow');
     const names = [unique('holds'), unique('holds'), unique('holds')];
     for (const name of names) {
-      const image = await pushTestImage(kit.cluster, `${name}:1`, 20_000_000);
+      const image = await pushTestImage(kit.cluster, `${name}:1`, 8_000_000);
       await makeTask(name, [image.replace(/^[^/]+/, front.host)]);
     }
     await waitFor('three tasks to warm', async () => names.every((name) => begun().includes(name)));
@@ -135,7 +137,7 @@ describe('the end of a task', () => {
   test('a cancelled task ends its Jobs within 2 s, for good', async () => {
     const front = await fronts.open(kit.cluster.registry, 'slow');
     const name = unique('cancelled');
-    const image = await pushTestImage(kit.cluster, `${name}:1`, 20_000_000);
+    const image = await pushTestImage(kit.cluster, `${name}:1`, 8_000_000);
     await makeTask(name, [image.replace(/^[^/]+/, front.host)]);
     const [job] = await waitFor('its Job', async () => {
       const found = await kit.list<Job>('jobs', ['--selector', `ips/task=${name}`]);
