@@ -70,12 +70,12 @@ function begun(): string[] {
 }
 
 describe('whose turn it is', () => {
-  /** Tasks whose pulls go on until the registry that they ask lets them. */
+  /** Three tasks whose pulls go on until they are removed: no registry answers them. */
   async function holdAllTurns(): Promise<{ names: string[]; letGo(): Promise<void> }> {
-    const front = await fronts.open(kit.cluster.registry, 'slow');
+    const front = await fronts.open(kit.cluster.registry, 'silent');
     const names = [unique('holds'), unique('holds'), unique('holds')];
     for (const name of names) {
-      const image = await pushTestImage(kit.cluster, `${name}:1`, 8_000_000);
+      const image = await small(name);
       await makeTask(name, [image.replace(/^[^/]+/, front.host)]);
     }
     await waitFor('three tasks to warm', async () => names.every((name) => begun().includes(name)));
@@ -135,9 +135,9 @@ describe('whose turn it is', () => {
 
 describe('the end of a task', () => {
   test('a cancelled task ends its Jobs within 2 s, for good', async () => {
-    const front = await fronts.open(kit.cluster.registry, 'slow');
+    const front = await fronts.open(kit.cluster.registry, 'silent');
     const name = unique('cancelled');
-    const image = await pushTestImage(kit.cluster, `${name}:1`, 8_000_000);
+    const image = await small(name);
     await makeTask(name, [image.replace(/^[^/]+/, front.host)]);
     const [job] = await waitFor('its Job', async () => {
       const found = await kit.list<Job>('jobs', ['--selector', `ips/task=${name}`]);
