@@ -13,7 +13,7 @@ export IPS_TEST_KUBECONFIG := $(KUBECONFIG)
 endif
 unexport KUBECONFIG
 
-.PHONY: help setup setup-cluster demo test test-unit test-e2e fuzz lint format bench-admission bench-scale bench-match cluster-up cluster-down rules undeploy presubmit
+.PHONY: help setup setup-cluster demo test test-unit test-e2e fuzz lint format bench-admission bench-fanout bench-scale bench-match cluster-up cluster-down rules undeploy presubmit
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ format: setup ## Rewrite the sources in the project's style
 
 bench-scale: setup-cluster ## Measure IPS beside bare Jobs on thousands of fake nodes; an hour (SIZES=300,1000,5000 SHAPES=ips-50,… WORKLOADS=500)
 	@node bench/scale/main.ts --sizes $(SIZES) --workloads $(WORKLOADS) --shapes '$(SHAPES)' --page
+
+bench-fanout: setup-cluster ## Measure how wide pulls fan out on a registry with a limit, on 10 real nodes (ROUNDS=1; 10 minutes each)
+	@node bench/fanout/main.ts --rounds $(ROUNDS)
 
 bench-match: setup ## Measure matching nodes beside kube-scheduler's library; writes docs/performance.md (ROUNDS=3)
 	@node bench/match/main.ts --rounds $(ROUNDS)

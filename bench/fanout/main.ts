@@ -1,7 +1,5 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
-import type { PrewarmTask } from '../../src/domain/prewarm-task.ts';
 import {
   type Cluster,
   kubectl,
@@ -21,9 +19,11 @@ import { type FanoutResult, report } from './report.ts';
  * so many requests a second: for IPS as shipped, and for IPS with a width that stays what it is.
  */
 
+/** Whoever is not warm by then has nodes that used up their tries and wait for ten minutes. */
+const LIMIT_SECONDS = 120;
+
 const REGISTRIES: { name: string; rate?: Rate }[] = [
   { name: 'unlimited' },
-  { name: '20 a second', rate: { burst: 20, perSecond: 20 } },
   { name: '5 a second', rate: { burst: 10, perSecond: 5 } },
   { name: '2 a second', rate: { burst: 5, perSecond: 2 } },
 ];
@@ -32,7 +32,7 @@ const { values: flags } = parseArgs({
   options: {
     nodes: { type: 'string', default: '10' },
     rounds: { type: 'string', default: '1' },
-    widths: { type: 'string', default: '1,5,10,50' },
+    widths: { type: 'string', default: '1,5,50' },
     registries: { type: 'string', default: REGISTRIES.map(({ name }) => name).join() },
     keep: { type: 'boolean', default: true },
   },
@@ -120,22 +120,20 @@ async function measure(
   const started = performance.now();
   const images = [image.replace(/^[^/]+/, front.host)];
   await kit.apply(deployment(name, { annotations, replicas: 0, images }));
-  await kit.status(`deployment/${name}`, new RegExp(`^Warm ${nodeCount}/${nodeCount} nodes`), 400_000);
+  const warm = await kit
+    .status(`deployment/${name}`, new RegExp(`^Warm ${nodeCount}/${nodeCount} nodes`), LIMIT_SECONDS * 1000)
+    .then(() => true)
+    .catch(() => false);
   const seconds = (performance.now() - started) / 1000;
   const requests = await front.requests();
   const result: FanoutResult = {
-    ...{ registry, width: width ?? 'as shipped', seconds },
+    ...{ registry, width: width ?? 'as shipped', warm, seconds },
     failedPulls: ((await failures()) ?? 0) - failedBefore,
     batches: ((await jobs()) ?? 0) - jobsBefore,
     requests: requests.length,
     refused: requests.filter(({ limited }) => limited).length,
   };
   say(`${registry}, width ${result.width}: ${JSON.stringify(result)}`);
-  const { metadata } = await kit.get<KubernetesObject>('deployment', name);
-  const task = (await kit.tasks()).find((each: PrewarmTask) =>
-    each.metadata.ownerReferences?.some(({ uid }) => uid === metadata.uid),
-  );
-  say(`  ends with width ${task?.status?.width}`);
   await kit.kubectl(['delete', 'deployment', name]);
   return result;
 }

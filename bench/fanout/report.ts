@@ -2,6 +2,8 @@ export type FanoutResult = {
   registry: string;
   /** `as shipped`, or the width that stays. */
   width: number | 'as shipped';
+  /** False where nodes were cold still when the bench had waited for long enough. */
+  warm: boolean;
   /** From `kubectl apply` until `ips/status` says that all nodes are warm. */
   seconds: number;
   /** As IPS counts them: a node that was refused in one try. */
@@ -21,7 +23,7 @@ export function report(results: FanoutResult[]): string {
     const median = (value: (result: FanoutResult) => number) =>
       same.map(value).toSorted((a, b) => a - b)[Math.floor(same.length / 2)] ?? Number.NaN;
     const numbers = [
-      median(({ seconds }) => seconds).toFixed(1),
+      `${same.every(({ warm }) => warm) ? '' : 'over '}${median(({ seconds }) => seconds).toFixed(1)}`,
       ...[
         median((r) => r.failedPulls),
         median((r) => r.batches),

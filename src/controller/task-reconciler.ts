@@ -1,5 +1,4 @@
 import type { Logger } from 'pino';
-import { nextCollectedTryMs } from '../domain/collected.ts';
 import { stableJson } from '../domain/fingerprint.ts';
 import type { ImageIndex } from '../domain/image-index.ts';
 import type { ImageSizes } from '../domain/image-sizes.ts';
@@ -23,6 +22,7 @@ import { fittingNodes } from '../domain/runtime-class.ts';
 import { compileTaskChoice, taskNodes } from '../domain/task-nodes.ts';
 import {
   cancelledStatus,
+  nextTryMs,
   type PresenceOf,
   type Progress,
   planBatch,
@@ -362,12 +362,10 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   function nextLook(task: PrewarmTask, looking: boolean, nowMs: number): Again {
     if (looking) return { afterMs: LOOK_AGAIN_MS };
     if (task.status?.batches?.length) return { afterMs: OPEN_BATCH_MS };
-    const retryMs = Date.parse(task.status?.retryAt ?? '');
-    const tries = [retryMs, nextCollectedTryMs(task.status?.collected, nowMs) ?? Number.NaN];
-    const nextMs = Math.min(...tries.filter((ms) => ms >= nowMs)) - nowMs;
+    const nextMs = nextTryMs(task.status ?? {}, nowMs);
     const expires = task.status?.finishedAt && !task.metadata.ownerReferences?.length;
     return soonest(
-      Number.isFinite(nextMs) ? { afterMs: nextMs + 1 } : undefined,
+      nextMs !== undefined ? { afterMs: nextMs - nowMs + 1 } : undefined,
       expires ? { afterMs: EXPIRY_CHECK_MS } : undefined,
     );
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { COLLECTED_UNIT_MS, collectedNodes, nextCollectedTryMs } from './collected.ts';
+import { collectedNodes } from './collected.ts';
 import type { CollectedRecord } from './prewarm-task.ts';
 import { START, timeAfter } from './task-progress.simulation.ts';
 
@@ -91,16 +91,5 @@ describe('what is kept of collected images', () => {
     }
     expect(records.map(({ nodes }) => nodes).join('').length).toBe(3000 * 6);
     expect(Math.min(...records.map(({ times }) => times))).toBeGreaterThan(1);
-  });
-
-  it('tells when the next node may be warmed again', () => {
-    const records: CollectedRecord[] = [
-      { images: [0], times: 3, retryAt: timeAfter(1200), nodes: NODE },
-      { images: [0], times: 2, retryAt: timeAfter(600), nodes: 'bbbbbb' },
-      { images: [0], times: 2, retryAt: START, nodes: 'cccccc' },
-      { images: [0], times: 2, forgetAt: timeAfter(5), nodes: 'dddddd' },
-    ];
-    expect(nextCollectedTryMs(records, NOW)).toBe(NOW + COLLECTED_UNIT_MS);
-    expect(nextCollectedTryMs(undefined, NOW)).toBeUndefined();
   });
 });

@@ -75,15 +75,6 @@ export function collectedNodes(
   };
 }
 
-/** When the next node that is left alone may be warmed again. */
-export function nextCollectedTryMs(
-  records: readonly CollectedRecord[] = [],
-  nowMs: number,
-): number | undefined {
-  const times = records.map(({ retryAt }) => Date.parse(retryAt ?? '')).filter((ms) => ms > nowMs);
-  return times.length > 0 ? Math.min(...times) : undefined;
-}
-
 function delayUnits(times: number): number {
   return times === 1 ? 0 : Math.min(2 ** (times - 2), MOST_UNITS);
 }

@@ -63,7 +63,7 @@ export type FailedImage = { image: string; reason: string; message: string; node
 export type WarmedRecord = { images: number[]; since: string; nodes: string };
 
 /** Back-pressure that a batch of `width` nodes met, see pull-width.ts. */
-export type Pressure = { width: number; reason: string; time: string };
+export type Pressure = { width: number; reason: string; time: string; pauseSeconds?: number };
 
 /**
  * Nodes whose kubelet removed these images, so many times. They are left alone until `retryAt`; or have them back, and
@@ -93,6 +93,8 @@ export type PrewarmTaskStatus = {
   widthReason?: string;
   /** The last that narrowed it. */
   pressure?: Pressure;
+  /** When the next batch may begin, where a registry with a limit takes one node now and then only. */
+  pauseUntil?: string;
   /** Failed tries in a row, and when the next one may start. */
   attempt?: number;
   retryAt?: string;

@@ -179,19 +179,17 @@ describe('a width that met back-pressure', () => {
     expect(nextWidth(task({}), { width: 10 }, none, NOW).width).toBe(1);
   });
 
-  it('grows by one a batch, for a minute only to below what was too wide, and as at first after ten', () => {
+  it('is held for half a minute, grows by one a batch for ten, and then as at first', () => {
     const grow = (from: PullWidth, seconds: number) =>
       nextWidth(task({}), from, times(from.width, warm), NOW + seconds * SECONDS);
-    const six = grow(pressed, 5);
-    expect(six).toEqual({
+    expect(grow(pressed, 29)).toEqual(pressed);
+    expect(grow(pressed, 30)).toEqual({
       ...pressed,
       width: 6,
       reason: 'widened from 5 to 6: warmed on 5 of 5 nodes',
     });
-    expect(grow({ ...pressed, width: 9 }, 59)).toEqual({ ...pressed, width: 9 });
-    expect(grow({ ...pressed, width: 9 }, 61).width).toBe(10);
-    expect(grow({ ...pressed, width: 20 }, 61).width).toBe(21);
-    expect(grow({ ...pressed, width: 20 }, 601).width).toBe(40);
+    expect(grow({ ...pressed, width: 20 }, 599).width).toBe(21);
+    expect(grow({ ...pressed, width: 20 }, 600).width).toBe(40);
   });
 
   it('is counted once a change, with what it was for', () => {

@@ -5,8 +5,9 @@ import { reasonKind } from './pull-failure.ts';
 /**
  * The width of a task: how many of its nodes may pull at the same time. It starts small, so that a misspelt image or a
  * weak registry meets five nodes and not fifty, and changes only from batch to batch, as TCP's window does: every node
- * that was warmed adds one, so that a full batch doubles it, and back-pressure narrows it. Near a width that met
- * back-pressure it grows by one only, and for a minute it stays below.
+ * that was warmed adds one, so that a full batch doubles it, and back-pressure narrows it. After that it is held for a
+ * while, and then grows by one a batch. Where one node alone is too many for a
+ * registry with a limit, there is a pause between batches.
  */
 export const START_WIDTH = 5;
 
@@ -43,8 +44,8 @@ export type PullWidth = {
   pressure?: Pressure | undefined;
 };
 
-/** After such a time what was too wide is tried again; and after such a time it is forgotten. */
-const CAREFUL_MS = 60_000;
+/** For so long after back-pressure the width is held; and after such a time that is forgotten. */
+const HOLD_MS = 30_000;
 const FORGET_MS = 600_000;
 
 /** One that is worth a count: what the width did, and why. */
@@ -61,7 +62,7 @@ export function widthAfter(
   for (const { outcomes } of closed) {
     const next = nextWidth(task, width, outcomes, nowMs);
     if (next.width > width.width) changes.push({ direction: 'wider', reason: 'warmed' });
-    else if (next.pressure !== width.pressure)
+    else if (next.pressure?.time !== width.pressure?.time)
       changes.push({ direction: 'narrower', reason: next.pressure?.reason ?? '' });
     width = next;
   }
@@ -85,20 +86,39 @@ export function nextWidth(
     // Of those that asked a registry with a limit at the same time, it bore so many.
     const width = Math.max(1, limited > 0 ? Math.min(half, warmed) : half);
     const reason = limited > 0 ? RATE_LIMITED : reasonKind(pressed[0]?.reason ?? '');
-    const pressure = { width: ended.length, reason, time: new Date(nowMs).toISOString() };
+    const pressure = {
+      width: ended.length,
+      reason,
+      time: new Date(nowMs).toISOString(),
+      ...pauseOf(before, limited),
+    };
     return { width, pressure, reason: told(before.width, width, reason, [pressed.length, ended.length]) };
   }
+  if (before.pressure?.pauseSeconds) return warmed > 0 ? eased(before, before.pressure, nowMs) : before;
   const width = pressed.length > 0 ? before.width : wider(task, before, warmed, nowMs);
   if (width === before.width) return before;
   return { ...before, width, reason: told(before.width, width, 'warmed', [warmed, ended.length]) };
 }
 
+const MAX_PAUSE_SECONDS = 60;
+
+/** One, two, four seconds, where there is nothing left to narrow. */
+function pauseOf({ width, pressure }: PullWidth, limited: number): { pauseSeconds?: number } {
+  if (width > 1 || limited === 0) return {};
+  return { pauseSeconds: Math.min(MAX_PAUSE_SECONDS, Math.max(1, 2 * (pressure?.pauseSeconds ?? 0))) };
+}
+
+/** What the registry bears with pauses, it may bear with shorter ones after a while. */
+function eased(before: PullWidth, { pauseSeconds = 0, ...pressure }: Pressure, nowMs: number): PullWidth {
+  if (nowMs - Date.parse(pressure.time) < HOLD_MS) return before;
+  const shorter = Math.floor(pauseSeconds / 2);
+  return { ...before, pressure: { ...pressure, ...(shorter > 0 ? { pauseSeconds: shorter } : {}) } };
+}
+
 function wider(task: PrewarmTask, { width, pressure }: PullWidth, warmed: number, nowMs: number): number {
   const ageMs = pressure ? nowMs - Date.parse(pressure.time) : Number.POSITIVE_INFINITY;
-  const most = cap(task);
-  if (!pressure || ageMs > FORGET_MS) return Math.min(most, width + warmed);
-  const careful = ageMs < CAREFUL_MS ? Math.max(width, pressure.width - 1) : most;
-  return Math.min(most, careful, width + Math.min(1, warmed));
+  if (ageMs < HOLD_MS) return width;
+  return Math.min(cap(task), width + (ageMs < FORGET_MS ? Math.min(1, warmed) : warmed));
 }
 
 function told(from: number, to: number, reason: string, [nodes, all]: [number, number]): string {

@@ -1,8 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import type { KubernetesNode } from './kubernetes.ts';
-import type { PrewarmTask, PrewarmTaskSpec } from './prewarm-task.ts';
+import type { PrewarmTask, PrewarmTaskSpec, PrewarmTaskStatus } from './prewarm-task.ts';
 import { hopeless, START, simulateTask, timeAfter, transient } from './task-progress.simulation.ts';
-import { LONG_RETRY_SECONDS, type Progress, retryDelaySeconds, taskProgress } from './task-progress.ts';
+import {
+  LONG_RETRY_SECONDS,
+  nextTryMs,
+  type Progress,
+  retryDelaySeconds,
+  taskProgress,
+  wantedNodes,
+} from './task-progress.ts';
 
 const APP = 'app:1';
 const BASE = 'base:2';
@@ -704,6 +711,30 @@ describe('a node that a registry with a limit refused', () => {
     expect(sim.status()).toMatchObject({ phase: 'Warming', failureCount: 2, retryAt: timeAfter(10) });
   });
 
+  it('is alone, and after a pause, where a registry does not take even one after the other', () => {
+    const sim = simulateTask({ images: [APP], nodes: ['n1', 'n2', 'n3', 'n4'] });
+    const beginOne = () => {
+      expect(wantedNodes(sim.look(), sim.nowMs())).toBe(1);
+      return sim.cut(1).nodes[0] ?? '';
+    };
+    sim.cut();
+    sim.end('n1');
+    for (const node of ['n2', 'n3', 'n4']) sim.end(node, refused);
+    sim.end(beginOne(), refused);
+    expect(wantedNodes(sim.look(), sim.nowMs())).toBe(0);
+    expect(sim.status()).toMatchObject({ pauseUntil: timeAfter(1), pressure: { width: 1, pauseSeconds: 1 } });
+    expect(nextTryMs(sim.status(), sim.nowMs())).toBe(Date.parse(timeAfter(1)));
+    sim.pass(1);
+    sim.end(beginOne());
+    expect(wantedNodes(sim.look(), sim.nowMs())).toBe(0);
+    expect(sim.status()).toMatchObject({ width: 1, pauseUntil: timeAfter(2) });
+    sim.pass(60);
+    sim.end(beginOne());
+    sim.look();
+    expect(sim.status()).not.toHaveProperty('pauseUntil');
+    expect(sim.status().pressure).not.toHaveProperty('pauseSeconds');
+  });
+
   it('waits from when it failed: while others have their turn, that time goes by', () => {
     const sim = simulateTask({ images: [APP], nodes: ['n1', 'n2'] });
     sim.cut(1);
@@ -714,6 +745,22 @@ describe('a node that a registry with a limit refused', () => {
     sim.end('n2');
     sim.look();
     expect(sim.status()).toMatchObject({ attempt: 1, retryAt: timeAfter(10) });
+  });
+});
+
+describe('the next try', () => {
+  it('is the first of what a task waits for', () => {
+    const collected = [
+      { images: [0], times: 3, retryAt: timeAfter(1200), nodes: 'aaaaaa' },
+      { images: [0], times: 2, retryAt: timeAfter(600), nodes: 'bbbbbb' },
+      { images: [0], times: 2, retryAt: timeAfter(-1), nodes: 'cccccc' },
+      { images: [0], times: 2, forgetAt: timeAfter(5), nodes: 'dddddd' },
+    ];
+    const next = (status: PrewarmTaskStatus) => nextTryMs(status, Date.parse(START));
+    expect(next({ collected })).toBe(Date.parse(timeAfter(600)));
+    expect(next({ collected, retryAt: timeAfter(30) })).toBe(Date.parse(timeAfter(30)));
+    expect(next({ collected, retryAt: timeAfter(30), pauseUntil: START })).toBe(Date.parse(START));
+    expect(next({ retryAt: timeAfter(-1) })).toBeUndefined();
   });
 });
 

@@ -80,7 +80,7 @@ export function taskProgress(input: ProgressInput): Progress {
   const warm = warmNodes(input.task.spec, status.warmed ?? [], input.presence);
   const closed = closeBatches(input, status, warm);
   const { width, changes: widthChanges } = widthAfter(input.task, closed, input.nowMs);
-  if (status.width !== undefined || closed.length > 0) recordWidth(status, width);
+  recordWidth(status, width, closed.length > 0, input.nowMs);
   const left = indexesOf(input.task, status);
   const collected = collectedNodes(status.collected ?? [], input.nowMs, input.collectedUnitMs);
   const states = nodeStates(input, status, { warm, collected }, left);
@@ -115,8 +115,15 @@ export function taskProgress(input: ProgressInput): Progress {
   };
 }
 
-function recordWidth(status: PrewarmTaskStatus, { width, reason, pressure }: PullWidth): void {
+function recordWidth(
+  status: PrewarmTaskStatus,
+  { width, reason, pressure }: PullWidth,
+  ended: boolean,
+  nowMs: number,
+): void {
+  if (status.width === undefined && !ended) return;
   Object.assign(status, { width, widthReason: reason, pressure });
+  if (ended && pressure?.pauseSeconds) status.pauseUntil = timestamp(nowMs + pressure.pauseSeconds * 1000);
 }
 
 /** A registry says within seconds that it has no such image; after this the node is slow, or has much to pull. */
@@ -132,6 +139,7 @@ function probeLimit(status: PrewarmTaskStatus, nowMs: number): number {
 
 /** How many nodes the next batch takes, as far as the task alone decides; 0: none now. */
 export function wantedNodes({ cold, running, width, atMost, status }: Progress, nowMs: number): number {
+  if (Date.parse(status.pauseUntil ?? '') > nowMs) return 0;
   const batches = status.batches ?? [];
   return Math.min(batchSize(width, { cold: cold.length, running, batches, nowMs }), atMost);
 }
@@ -168,6 +176,7 @@ export function planBatch(
     startedAt: timestamp(options.nowMs),
   };
   status.batch = number;
+  delete status.pauseUntil;
   // Only a round that begins is wider than what the last batch left.
   if (status.width !== undefined && status.width !== progress.width)
     status.widthReason = `a new round begins with ${progress.width}`;
@@ -184,6 +193,16 @@ export function planBatch(
 export function cancelledStatus(status: PrewarmTaskStatus = {}, nowMs: number): PrewarmTaskStatus {
   const { batches: _, retryAt: __, coldSince: ___, wantsSince: ____, ...rest } = status;
   return { ...rest, phase: 'Cancelled', finishedAt: timestamp(nowMs) };
+}
+
+/** When there is something to begin, though nothing happens until then. */
+export function nextTryMs(
+  { retryAt, collected, pauseUntil }: PrewarmTaskStatus,
+  nowMs: number,
+): number | undefined {
+  const times = [retryAt, pauseUntil, ...(collected ?? []).map((record) => record.retryAt)];
+  const ahead = times.map((time) => Date.parse(time ?? '')).filter((ms) => ms >= nowMs);
+  return ahead.length > 0 ? Math.min(...ahead) : undefined;
 }
 
 /** When the time of the next try has come, what failed is cold again. */

@@ -5,9 +5,9 @@ import { endInside, enter } from './sandbox.ts';
 
 /**
  * `down`: nobody listens. `reset`: every connection is cut. `slow`: 100 kB a second. `limited`: 429 to everything.
- * `metered`: 429 to what comes faster than its rate.
+ * `metered`: 429 to what comes faster than its rate. `silent`: no answer, until it does something else.
  */
-export type Mode = 'pass' | 'down' | 'reset' | 'slow' | 'limited' | 'metered';
+export type Mode = 'pass' | 'down' | 'reset' | 'slow' | 'limited' | 'metered' | 'silent';
 
 /** Of requests, over all clients: so many at once, when none came for a while, and then so many a second. */
 export type Rate = { burst: number; perSecond: number };

@@ -35,6 +35,7 @@ async function control(incoming: IncomingMessage): Promise<RegistryRequest[]> {
 async function setFront(port: string, front: Front): Promise<void> {
   const known = fronts.get(port);
   const requests = known?.requests ?? [];
+  if (known?.front.mode === 'silent') for (const socket of open) socket.destroy();
   if (known) known.front = front;
   const server = known?.server ?? createServer((incoming, response) => answer(port, incoming, response));
   fronts.set(port, { front, server, requests });
@@ -65,6 +66,7 @@ function answer(port: string, incoming: IncomingMessage, response: ServerRespons
   const { mode, target, retryAfter, rate } = found.front;
   const limited = mode === 'limited' || (mode === 'metered' && rate !== undefined && !takeToken(found, rate));
   found.requests.push({ atMs: Date.now(), method, path, ...(limited ? { limited } : {}) });
+  if (mode === 'silent') return;
   if (limited) {
     const errors = [{ code: 'TOOMANYREQUESTS', message: 'pull rate limit exceeded' }];
     response.writeHead(429, {
