@@ -33,7 +33,7 @@ demo: setup-cluster ## Show the main job on a real local cluster: cold and warm,
 	@node test/demo.ts
 
 test: setup ## Run all tests; ends with "N passed, N failed, N skipped"
-	@node test/run.ts unit cli oracle fuzz e2e chaos
+	@node test/run.ts unit cli oracle fuzz conformance e2e chaos
 
 test-unit: setup ## Run the tests that need no other process
 	@node test/run.ts unit

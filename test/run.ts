@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { REDIS_SERVER } from './cluster/redis.ts';
 import { run } from './cluster/run.ts';
 import { sandboxObstacle } from './cluster/sandbox.ts';
 
@@ -22,6 +24,7 @@ const OBSTACLES: Record<string, () => Promise<string | undefined>> = {
   e2e: clusterObstacle,
   chaos: clusterObstacle,
   oracle: goObstacle,
+  conformance: redisObstacle,
 };
 
 /** Arguments with a slash are files, and only their tests run. */
@@ -80,8 +83,10 @@ async function skipSuite(suite: string, obstacle: string): Promise<Count> {
 
 /** Why no real cluster can run here; undefined when one can. Missing packages are installed first where that is possible. */
 async function clusterObstacle(): Promise<string | undefined> {
-  const sandbox = await sandboxObstacle();
-  if (sandbox) return sandbox;
+  return (await sandboxObstacle()) ?? packagesObstacle();
+}
+
+async function packagesObstacle(): Promise<string | undefined> {
   const needs = spawn(join(ROOT, 'scripts/cluster-needs.sh'), { stdio: ['ignore', 'inherit', 'pipe'] });
   let told = '';
   needs.stderr.on('data', (chunk: Buffer) => {
@@ -90,6 +95,11 @@ async function clusterObstacle(): Promise<string | undefined> {
   });
   const [code] = (await once(needs, 'close')) as [number | null];
   return code === 0 ? undefined : told.trim();
+}
+
+/** Why no real Redis server can run here. What a cluster needs has it too, and is not waited for where it is there. */
+async function redisObstacle(): Promise<string | undefined> {
+  return existsSync(REDIS_SERVER) ? undefined : packagesObstacle();
 }
 
 async function goObstacle(): Promise<string | undefined> {

@@ -29,6 +29,7 @@ export type RedisConnection = {
 };
 
 const CALL_MS = 250;
+const NOT_YET = 'not connected yet';
 const PING_EVERY_MS = 5000;
 const RECONNECT_MS = { least: 100, most: 5000 };
 
@@ -39,7 +40,7 @@ export function connectRedis(
   callMs = CALL_MS,
 ): RedisConnection {
   const { host, port, tls } = address;
-  let problem: string | undefined = 'not connected yet';
+  let problem: string | undefined = NOT_YET;
   let closed = false;
   const client = new Redis({
     ...{ host, port, connectionName: 'ips', connectTimeout: 2000 },
@@ -92,7 +93,8 @@ export function connectRedis(
   pinging.unref();
   client.on('ready', ping);
   client.on('error', (error: Error) => note(error.message));
-  client.on('close', () => note('the connection is closed'));
+  // Why it was closed says more, where that is known.
+  client.on('close', () => note(problem && problem !== NOT_YET ? problem : 'the connection was closed'));
 
   const connection: RedisConnection = {
     name: addressName(address),

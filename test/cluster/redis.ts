@@ -38,13 +38,13 @@ export type RedisServer = {
 };
 
 // Debian keeps it in redis-tools, under a name by which it checks a file instead.
-const BINARY = '/usr/bin/redis-check-rdb';
+export const REDIS_SERVER = '/usr/bin/redis-check-rdb';
 const READY_MS = 30_000;
 
 export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
   const folder = await mkdtemp(join(tmpdir(), 'ips-redis-'));
   const program = join(folder, 'redis-server');
-  await symlink(BINARY, program);
+  await symlink(REDIS_SERVER, program);
   const port = await freePort();
   let child: ChildProcess | undefined;
 

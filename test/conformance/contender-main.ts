@@ -1,5 +1,6 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createLeaseLock } from '../../src/coordination/lease-lock.ts';
 import type { Lock } from '../../src/coordination/ports.ts';
 import { readRedisAddresses } from '../../src/coordination/redis-address.ts';
@@ -30,7 +31,10 @@ async function work(name: string, file: string): Promise<number> {
   const endMs = performance.now() + 3000;
   let times = 0;
   while (performance.now() < endMs) {
-    if (!(await lock.acquire(name)) || !lock.holds(name)) continue;
+    if (!(await lock.acquire(name)) || !lock.holds(name)) {
+      await sleep(5);
+      continue;
+    }
     await writeFile(file, '', { flag: 'wx' });
     await rm(file);
     times += 1;

@@ -24,7 +24,7 @@ export const NO_SECRETS: RedisSettings = {
 export const TTL_MS = 6000;
 
 /** On a slow machine a healthy server may take longer than IPS waits, and a lock would be let through for that. */
-const CALL_MS = 5000;
+const CALL_MS = 2000;
 
 /** As IPS connects, but patient. */
 export function connectPatiently(address: RedisAddress, settings: Partial<RedisSettings>): RedisConnection {
@@ -34,8 +34,6 @@ export function connectPatiently(address: RedisAddress, settings: Partial<RedisS
 /** A replica that may hold locks. */
 export type Contender = {
   lock: Lock;
-  /** As a process that was killed: renews nothing, gives nothing back. */
-  die(): void;
   close(): Promise<void>;
 };
 
@@ -43,6 +41,9 @@ export type Contender = {
 export type ContenderProcess = {
   ask(command: 'acquire' | 'holds' | 'release' | 'work', name: string, more?: string): Promise<unknown>;
   kill(signal: NodeJS.Signals): void;
+  /** SIGTERM, and waits for the end. */
+  end(): Promise<void>;
+  /** SIGKILL. */
   close(): Promise<void>;
 };
 
@@ -50,10 +51,11 @@ export type ContenderSettings =
   | { addresses: string[]; redis: Partial<RedisSettings>; ttlMs: number }
   | { kubeconfig: string; namespace: string; name: string; identity: string; expiresMs: number };
 
+/** `test`: a name of the test, whose contenders are each other's and nobody else's. */
 export type LockFixture = {
-  contender(): Promise<Contender>;
+  contender(test: string): Promise<Contender>;
   /** Of adapters that work between processes. */
-  process?(): Promise<ContenderProcess>;
+  process?(test: string): Promise<ContenderProcess>;
 };
 
 export type RedisUse = { servers: RedisServer[]; redis?: Partial<RedisSettings>; scheme?: string };
@@ -79,20 +81,18 @@ export async function answering(connections: RedisConnection[]): Promise<void> {
     });
 }
 
-export function redisFixture(use: () => RedisUse): Required<LockFixture> {
+type RedisFixture = { contender(): Promise<Contender>; process(): Promise<ContenderProcess> };
+
+export function redisFixture(use: () => RedisUse): RedisFixture {
   return {
     async contender() {
       const connections = await connect(use());
       const lock = createRedisLock(connections, { prefix: 'test', ttlMs: TTL_MS });
-      const hangUp = () => {
-        for (const each of connections) each.close();
-      };
       return {
         lock,
-        die: hangUp,
         async close() {
           await lock.close();
-          hangUp();
+          for (const each of connections) each.close();
         },
       };
     },
@@ -121,6 +121,10 @@ export async function startContender(settings: ContenderSettings): Promise<Conte
       return answer();
     },
     kill: (signal) => void child.kill(signal),
+    async end() {
+      child.kill('SIGTERM');
+      await exited;
+    },
     async close() {
       child.kill('SIGKILL');
       await exited;

@@ -12,11 +12,11 @@ let names = 0;
 export function lockSuite(title: string, fixture: LockFixture): void {
   describe.concurrent(title, () => {
     async function several<T extends { close(): Promise<void> }>(
-      { onTestFinished }: TestContext,
+      { onTestFinished, task }: TestContext,
       count: number,
-      start: () => Promise<T>,
+      start: (test: string) => Promise<T>,
     ): Promise<T[]> {
-      const all = await Promise.all(Array.from({ length: count }, start));
+      const all = await Promise.all(Array.from({ length: count }, () => start(task.id)));
       onTestFinished(async () => void (await Promise.all(all.map((each) => each.close()))));
       return all;
     }

@@ -35,7 +35,16 @@ export type Ips = {
 
 /** Applies the manifests, all but the webhook configuration, which needs to know where IPS listens. */
 export async function installIps(cluster: Cluster): Promise<void> {
-  for (const file of ['namespace', 'crd', 'priority-class', 'rbac', 'rbac-users', 'secret', 'policies']) {
+  for (const file of [
+    'namespace',
+    'crd',
+    'priority-class',
+    'rbac',
+    'rbac-users',
+    'secret',
+    'lease',
+    'policies',
+  ]) {
     await kubectl(cluster, ['apply', '-f', join(BASE, `${file}.yaml`)]);
   }
   await kubectl(cluster, ['apply', '-f', '-'], JSON.stringify(settings(cluster)));

@@ -2,6 +2,8 @@ import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import type { PrewarmTask } from '../../src/domain/prewarm-task.ts';
 import { jobName } from '../../src/domain/warmer-job.ts';
 import { waitFor } from '../cluster/run.ts';
+import { startContender } from '../conformance/fixtures.ts';
+import { loginAsIps } from './ips.ts';
 import { type Kit, unique } from './kit.ts';
 import { cloneSet, KINDS } from './workloads.ts';
 
@@ -12,6 +14,18 @@ import { cloneSet, KINDS } from './workloads.ts';
 export async function useEveryRight(kit: Kit): Promise<void> {
   await disownWhatNeverOptedIn(kit);
   await meetTakenJob(kit);
+  await lead(kit);
+}
+
+/** With IPS's own account, as IPS does with COORDINATION=lease. */
+async function lead(kit: Kit): Promise<void> {
+  const kubeconfig = await loginAsIps(kit.cluster, unique('lead'));
+  const settings = { kubeconfig, namespace: 'ips-system', name: 'ips', identity: 'rights', expiresMs: 6000 };
+  const leader = await startContender(settings);
+  await waitFor('it to lead', () => leader.ask('acquire', 'task:x/y') as Promise<boolean>);
+  await leader.end();
+  const args = ['get', 'lease', 'ips', '-n', 'ips-system', '-o', 'jsonpath={.spec.holderIdentity}'];
+  await waitFor('it to be free again', async () => (await kit.kubectl(args)) === '');
 }
 
 /** IPS's informers hold what opted in and nothing else, so that it reads these live. */
