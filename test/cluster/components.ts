@@ -75,7 +75,9 @@ export async function startKwok(
   const config = join(cluster.folder, 'kwok.yaml');
   // With four at a time, the default, the leases of 5,000 nodes run out on a busy machine.
   const more = { apiVersion: 'config.kwok.x-k8s.io/v1alpha1', kind: 'KwokConfiguration' };
-  const options = { options: { nodeLeaseParallelism: 16 } };
+  // In such a file the others have no defaults: without them kwok ends at once.
+  const stagesAtOnce = { podPlayStageParallelism: 4, nodePlayStageParallelism: 4 };
+  const options = { options: { nodeLeaseParallelism: 16, ...stagesAtOnce } };
   await writeFile(config, [...texts, JSON.stringify({ ...more, ...options })].join('\n---\n'));
   const pid = start(cluster, 'kwok', 'kwok', [
     ...['--kubeconfig', cluster.kubeconfigFile, '--config', config, '--manage-all-nodes=false'],
