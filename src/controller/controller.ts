@@ -81,6 +81,12 @@ const LONG_AWAY_MS = 3_000;
 const PING_EVERY_MS = 15_000;
 /** A connection that comes and goes must not become list after list. */
 const CATCH_UP_EVERY_MS = 60_000;
+/**
+ * Pods and Jobs change dozens of times a second, and to look at a task takes a millisecond for each few hundred nodes:
+ * what comes together is looked at together.
+ */
+const MOST_SETTLE_MS = 200;
+const NODES_A_SETTLE_MS = 25;
 const RESYNC_LOCK = 'resync';
 /** At a resync each task is looked at too, so far apart. */
 const LOOK_EVERY_MS = 100;
@@ -154,7 +160,10 @@ export function createController(options: ControllerOptions): Controller {
 
   function addTaskOf(object: KubernetesObject | undefined): void {
     const task = object?.metadata.labels?.[TASK_LABEL];
-    if (task) taskQueue.add(`${object.metadata.namespace}/${task}`);
+    if (!task) return;
+    const key = `${object.metadata.namespace}/${task}`;
+    const eligible = tasks.get(key)?.status?.nodes?.eligible ?? 0;
+    taskQueue.add(key, Math.min(MOST_SETTLE_MS, Math.floor(eligible / NODES_A_SETTLE_MS)));
   }
 
   const shares = createTaskShares({
