@@ -2,8 +2,6 @@ import type { Logger } from 'pino';
 import type { Coordination } from '../coordination/coordination.ts';
 import { TASK_LABEL, WARMER_LABEL } from '../domain/annotations.ts';
 import { fleetOf } from '../domain/fleet.ts';
-import { createImageIndex } from '../domain/image-index.ts';
-import { createImageSizes } from '../domain/image-sizes.ts';
 import type {
   ContainerStatus,
   Job,
@@ -12,12 +10,10 @@ import type {
   Pod,
   RuntimeClass,
 } from '../domain/kubernetes.ts';
-import { createNodeIndex } from '../domain/node-index.ts';
 import type { StrategyOptions } from '../domain/node-strategy.ts';
 import type { PrewarmTask } from '../domain/prewarm-task.ts';
 import { trimRuntimeClass } from '../domain/runtime-class.ts';
 import type { PresenceOf } from '../domain/task-progress.ts';
-import { trimNode } from '../domain/trim-node.ts';
 import type { WarmerOptions } from '../domain/warmer-job.ts';
 import type { Workload } from '../domain/workload.ts';
 import type { WorkloadType, WorkloadTypes } from '../domain/workload-types.ts';
@@ -28,6 +24,7 @@ import { RESOURCES } from '../kube/resources.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { createBatchWatch } from './batch-watch.ts';
 import { createNodeChanges } from './node-changes.ts';
+import { createNodeWatch } from './node-watch.ts';
 import { resyncWorkloads } from './resync.ts';
 import { createTaskMatchers } from './task-matchers.ts';
 import { createTaskReconciler } from './task-reconciler.ts';
@@ -68,11 +65,7 @@ export type Controller = {
   presence: PresenceOf;
 };
 
-/**
- * With its labels and images a node has 10 kB and more, a task of thousands of nodes 30 kB and more. Of a page not much
- * outlives it: more at once would grow the heap, and hold up everything else.
- */
-const NODES_PAGE = 20;
+/** A task of thousands of nodes has 30 kB and more. */
 const TASKS_PAGE = 20;
 /** After this long without the API server it may have been without our webhook as well, and missed opt-ins. */
 const LONG_AWAY_MS = 3_000;
@@ -80,6 +73,12 @@ const LONG_AWAY_MS = 3_000;
 const PING_EVERY_MS = 15_000;
 /** A connection that comes and goes must not become list after list. */
 const CATCH_UP_EVERY_MS = 60_000;
+/**
+ * Pods and Jobs change dozens of times a second, and to look at a task takes a millisecond for each few hundred nodes:
+ * what comes together is looked at together.
+ */
+const MOST_SETTLE_MS = 200;
+const NODES_A_SETTLE_MS = 25;
 const RESYNC_LOCK = 'resync';
 /** At a resync each task is looked at too, so far apart. */
 const LOOK_EVERY_MS = 100;
@@ -140,22 +139,9 @@ export function createController(options: ControllerOptions): Controller {
     trim: ({ metadata: { managedFields: _, ...metadata }, ...rest }) => trimWarmer(metadata, rest as Pod),
     onChange: (_key, before, after) => addTaskOf(after ?? before),
   });
-  const sizes = createImageSizes();
-  const imageIndex = createImageIndex(sizes);
-  const { presence, lost } = imageIndex;
-  const nodes = informer<KubernetesNode>({
-    resource: RESOURCES.nodes,
-    pageSize: NODES_PAGE,
-    trim: trimNode,
-    onChange(name, before, after) {
-      sizes.replace(before, after);
-      imageIndex.replace(before, after);
-      if (after) nodeIndex.put(after);
-      else nodeIndex.remove(name);
-      nodeChanges.note(name, before, after);
-    },
-  });
-  const nodeIndex = createNodeIndex();
+  const { nodes, sizes, presence, lost, ...ofNodes } = createNodeWatch(informer, (...change) =>
+    nodeChanges.note(...change),
+  );
   const runtimeClasses = informer<RuntimeClass>({
     resource: RESOURCES.runtimeClasses,
     trim: trimRuntimeClass,
@@ -166,7 +152,10 @@ export function createController(options: ControllerOptions): Controller {
 
   function addTaskOf(object: KubernetesObject | undefined): void {
     const task = object?.metadata.labels?.[TASK_LABEL];
-    if (task) taskQueue.add(`${object.metadata.namespace}/${task}`);
+    if (!task) return;
+    const key = `${object.metadata.namespace}/${task}`;
+    const eligible = tasks.get(key)?.status?.nodes?.eligible ?? 0;
+    taskQueue.add(key, Math.min(MOST_SETTLE_MS, Math.floor(eligible / NODES_A_SETTLE_MS)));
   }
 
   const shares = createTaskShares({
@@ -190,7 +179,19 @@ export function createController(options: ControllerOptions): Controller {
   const matcherOf = createTaskMatchers(runtimeClasses);
   const batchWatch = createBatchWatch({ client, jobs, pods, nodes });
   const reconcileTask = createTaskReconciler({
-    ...{ client, tasks, nodes: nodeIndex, sizes, presence, lost, runtimeClasses, jobs, metrics, now, log },
+    ...{
+      client,
+      tasks,
+      nodes: ofNodes.index,
+      sizes,
+      presence,
+      lost,
+      runtimeClasses,
+      jobs,
+      metrics,
+      now,
+      log,
+    },
     ...{ batchWatch, matcherOf, turns, shares },
     collectedUnitMs: options.collectedRetrySeconds * 1000,
     warmer: options.warmer,

@@ -130,3 +130,26 @@ it('of a resource that has to be there, 404 is an error', async () => {
   void informer.start();
   await expect.poll(() => errors.length, { timeout: 10_000 }).toBeGreaterThan(0);
 });
+
+it('tells nothing anew of what our own write had told already, nor of what is older', async () => {
+  let tell: (text: string) => void = () => {};
+  const { client } = await serve([
+    (response) => {
+      tell = (text) => response.write(text);
+      response.write(line('ADDED', node('first', '8')));
+    },
+  ]);
+  const changes: string[] = [];
+  const informer = createInformer({
+    ...{ client, resource: RESOURCES.nodes, onError: () => {} },
+    trim: (object: KubernetesObject) => object,
+    onChange: (key, _before, after) => changes.push(`${key} ${after?.metadata.resourceVersion}`),
+  });
+  onTestFinished(() => informer.stop());
+  await informer.start();
+  await expect.poll(() => changes.length, { timeout: 10_000 }).toBe(2);
+  informer.put(node('first', '10'));
+  for (const version of ['9', '10', '11']) tell(line('MODIFIED', node('first', version)));
+  await expect.poll(() => changes.at(-1), { timeout: 10_000 }).toBe('first 11');
+  expect(changes).toEqual(['listed 7', 'first 8', 'first 10', 'first 11']);
+});

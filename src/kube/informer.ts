@@ -61,12 +61,13 @@ export function keyOf(object: Named): string {
 }
 
 /**
- * Whether our own write, taken in by `put`, is ahead of what the watch tells. Resource versions of one resource are
- * ordered numbers (Kubernetes API concepts, "Resource versions"); where they are not, the watch is believed.
+ * Whether the watch tells more than our own write, taken in by `put`, did. Resource versions of one resource are ordered
+ * numbers (Kubernetes API concepts, "Resource versions"); where they are not, the watch is believed.
  */
-function isOlder(told: Named, held: Named | undefined): boolean {
-  if (!held || told.metadata.uid !== held.metadata.uid) return false;
-  return Number(told.metadata.resourceVersion) < Number(held.metadata.resourceVersion);
+function isNews(told: Named, held: Named | undefined): boolean {
+  if (!held || told.metadata.uid !== held.metadata.uid) return true;
+  const [now, before] = [told.metadata.resourceVersion, held.metadata.resourceVersion];
+  return now !== before && !(Number(now) < Number(before));
 }
 
 function missingOf(error: unknown): Availability | undefined {
@@ -133,7 +134,7 @@ export function createInformer<T extends Named>(options: InformerOptions<T>): In
     const object = options.trim(event.object);
     const key = keyOf(object);
     if (event.type === 'DELETED') set(key, undefined);
-    else if (!isOlder(object, objects.get(key))) set(key, object);
+    else if (isNews(object, objects.get(key))) set(key, object);
   }
 
   async function watchOnce(): Promise<void> {
