@@ -11,8 +11,6 @@ export type CoordinationSettings = RedisSettings & {
   coordination: 'memory' | 'redis' | 'lease';
   redisAddresses: RedisAddress[];
   queueRedisAddress: RedisAddress | undefined;
-  /** Before every key; replicas with the same one share their work. */
-  redisPrefix: string;
   maxActiveTasks: number;
   maxNamespaceTasks: number;
   maxConcurrentPulls: number;

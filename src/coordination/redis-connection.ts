@@ -10,6 +10,8 @@ export type RedisSettings = {
   redisPasswordFile: string | undefined;
   /** PEM of those who may sign the servers' certificates; those of the system where there is none. */
   redisTlsCaFile: string | undefined;
+  /** Before every key; replicas with the same one share their work. */
+  redisPrefix: string;
 };
 
 type Callback = (error: Error | null, answer: unknown) => void;
@@ -30,7 +32,7 @@ export type RedisConnection = {
 
 const CALL_MS = 250;
 const NOT_YET = 'not connected yet';
-const PING_EVERY_MS = 5000;
+const PROBE_EVERY_MS = 5000;
 const RECONNECT_MS = { least: 100, most: 5000 };
 
 export function connectRedis(
@@ -40,7 +42,10 @@ export function connectRedis(
   callMs = CALL_MS,
 ): RedisConnection {
   const { host, port, tls } = address;
+  const name = addressName(address);
   let problem: string | undefined = NOT_YET;
+  /** It answers that it will not: full, read-only, no rights. Others of its answers do not say that this is over. */
+  let refuses = false;
   let closed = false;
   const client = new Redis({
     ...{ host, port, connectionName: 'ips', connectTimeout: 2000 },
@@ -65,8 +70,17 @@ export function connectRedis(
     if (!same) onChange(connection);
   }
 
+  function noteFailure(error: unknown): void {
+    if (isUnknownScript(error)) return;
+    const isLate = error instanceof LateError;
+    // That it cannot be sent says less than why the connection is not there.
+    if (isLate || problem === undefined) note(messageOf(error));
+    refuses ||= isRefusal(error);
+    if (isLate && !closed) client.disconnect(true);
+  }
+
   /** Settles in time. After a time-out the connection is made anew: whatever comes next must not wait for a dead one. */
-  async function bounded<T>(call: () => Promise<T>): Promise<T> {
+  async function bounded<T>(call: () => Promise<T>, isProbe = false): Promise<T> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       // One more turn of the event loop: an answer may lie there unread because this process was held up itself.
@@ -75,29 +89,37 @@ export function connectRedis(
     });
     try {
       const answer = await Promise.race([call(), late]);
-      note(undefined);
+      if (isProbe) refuses = false;
+      if (!refuses) note(undefined);
       return answer;
     } catch (error) {
-      const isLate = error instanceof LateError;
-      // That it cannot be sent says less than why the connection is not there.
-      if (!isUnknownScript(error) && (isLate || problem === undefined)) note(messageOf(error));
-      if (isLate && !closed) client.disconnect(true);
+      noteFailure(error);
       throw error;
     } finally {
       clearTimeout(timer);
     }
   }
 
-  const ping = () => void bounded(() => client.ping()).catch(() => {});
-  const pinging = setInterval(ping, PING_EVERY_MS);
-  pinging.unref();
-  client.on('ready', ping);
-  client.on('error', (error: Error) => note(error.message));
+  /** `ioredis` listens for one error of a socket; by TLS there may be two, and the second would end the process. */
+  function bearErrors(): void {
+    client.stream?.on('error', () => {});
+  }
+
+  const write = () => client.set(`${settings.redisPrefix}:alive`, name, 'PX', PROBE_EVERY_MS);
+  const probe = () => void bounded(write, true).catch(() => {});
+  const probing = setInterval(probe, PROBE_EVERY_MS);
+  probing.unref();
+  client.on('ready', probe);
+  client.on('connecting', () => setImmediate(bearErrors));
+  client.on('error', (error: Error) => {
+    bearErrors();
+    note(error.message);
+  });
   // Why it was closed says more, where that is known.
   client.on('close', () => note(problem && problem !== NOT_YET ? problem : 'the connection was closed'));
 
   const connection: RedisConnection = {
-    name: addressName(address),
+    name,
     problem: () => problem,
     run: (script, keys, args) =>
       bounded(() =>
@@ -119,7 +141,7 @@ export function connectRedis(
       ),
     close() {
       closed = true;
-      clearInterval(pinging);
+      clearInterval(probing);
       client.disconnect();
     },
   };
@@ -138,6 +160,10 @@ function messageOf(error: unknown): string {
 
 function isUnknownScript(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('NOSCRIPT');
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof Error && error.name === 'ReplyError';
 }
 
 /** What `redlock` gives back from its callback is a promise that it handles itself: it must not become ours. */

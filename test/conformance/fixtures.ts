@@ -18,6 +18,7 @@ export const NO_SECRETS: RedisSettings = {
   redisPassword: undefined,
   redisPasswordFile: undefined,
   redisTlsCaFile: undefined,
+  redisPrefix: 'test',
 };
 
 /** How long a lock lasts in these tests; who renews it may be held up for most of that on a slow machine. */
