@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createMemoryLock } from '../../src/coordination/memory.ts';
 import { connectRedis } from '../../src/coordination/redis-connection.ts';
@@ -74,6 +75,20 @@ describe.concurrent('a Redis server with a password and TLS', () => {
     expect(await a.lock.acquire('x')).toBe(true);
     expect(await b.lock.acquire('x')).toBe(false);
     await Promise.all([a.close(), b.close()]);
+  });
+
+  test('ends no process when it is hung up on in the middle of a handshake', async () => {
+    const address = { host: '127.0.0.1', port: secured[0]?.port ?? 0, tls: true };
+    const open = () => connectRedis(address, { ...NO_SECRETS, ...ca() }, () => {});
+    // A few of these break twice; an error that nobody listens for fails the run.
+    for (let times = 0; times < 4; times += 1) {
+      const all = Array.from({ length: 20 }, open);
+      await sleep(5 * times);
+      for (const each of all) each.close();
+    }
+    const last = open();
+    await waitFor('the server to answer still', async () => /NOAUTH/.test(last.problem() ?? ''));
+    last.close();
   });
 
   test.each([
