@@ -39,6 +39,7 @@ const OBJECTS: Resource[] = [
   ...['horizontalpodautoscalers'].map(of('autoscaling/v2')),
   ...['poddisruptionbudgets'].map(of('policy/v1')),
   ...['networkpolicies'].map(of('networking.k8s.io/v1')),
+  ...['leases'].map(of('coordination.k8s.io/v1')),
   ...['services', 'configmaps', 'secrets'].map(of('v1')),
   ...['rolebindings', 'roles', 'clusterrolebindings', 'clusterroles'].map(of('rbac.authorization.k8s.io/v1')),
   ...['serviceaccounts'].map(of('v1')),

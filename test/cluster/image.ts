@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { nodeLibraries } from '../../scripts/node-libraries.ts';
 import type { Cluster } from './cluster.ts';
+import { pushImage } from './registry.ts';
 import { run } from './run.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -37,6 +38,23 @@ export async function pushIpsImage(cluster: Cluster): Promise<string> {
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
+}
+
+/** Redis as Debian has it; beside the server and its client the image has the libraries that they load, and no shell. */
+export async function pushRedisImage(cluster: Cluster): Promise<string> {
+  const programs = [
+    // In redis-tools the server has the name under which it checks a file instead.
+    { path: 'usr/bin/redis-server', from: '/usr/bin/redis-check-rdb' },
+    { path: 'usr/bin/redis-cli', from: '/usr/bin/redis-cli' },
+  ];
+  const listed = await run(
+    'ldd',
+    programs.map(({ from }) => from),
+  );
+  const libraries = new Set(listed.match(/\/\S+(?= \(0x)/g));
+  const files = [...programs, ...[...libraries].map((from) => ({ path: from.slice(1), from }))];
+  const config = { Env: ['PATH=/usr/bin'] };
+  return pushImage(cluster.registry, { name: 'redis:test', size: 0, files, config }, '');
 }
 
 async function makeBase(buildah: (args: string[]) => Promise<string>, root: string): Promise<void> {

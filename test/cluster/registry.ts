@@ -11,6 +11,8 @@ export type TestImage = {
   size: number;
   /** Put in the static binary under this name, as the entry point; without it nothing in the image can run. */
   executable?: 'pause' | 'trace' | 'noop';
+  /** Further files, each executable. */
+  files?: { path: string; from: string }[];
   /** More of the image's configuration, in the terms of the OCI image specification. */
   config?: object;
 };
@@ -27,6 +29,8 @@ export async function pushImage(registry: Registry, image: TestImage, binary: st
   const [repository = '', tag = 'latest'] = image.name.split(':');
   const files = [{ name: 'content', mode: 0o644, body: randomBytes(image.size) }];
   if (image.executable) files.push({ name: image.executable, mode: 0o755, body: await readFile(binary) });
+  for (const { path, from } of image.files ?? [])
+    files.push({ name: path, mode: 0o755, body: await readFile(from) });
   const layer = tar(files);
   const config = Buffer.from(
     JSON.stringify({
@@ -57,6 +61,25 @@ export async function pushImage(registry: Registry, image: TestImage, binary: st
   return `${registry.host}/${image.name}`;
 }
 
+const ACCEPTED = `${TYPES.manifest}, application/vnd.docker.distribution.manifest.v2+json`;
+
+/** Gives an image that is there a second name. */
+export async function tagImage(registry: Registry, image: string, tag: string): Promise<string> {
+  const [repository = '', old = ''] = image.slice(registry.host.length + 1).split(':');
+  const found = await request(
+    registry,
+    'GET',
+    `/v2/${repository}/manifests/${old}`,
+    undefined,
+    undefined,
+    ACCEPTED,
+  );
+  const type = found.headers.get('content-type') ?? TYPES.manifest;
+  const manifest = Buffer.from(await found.arrayBuffer());
+  await request(registry, 'PUT', `/v2/${repository}/manifests/${tag}`, manifest, type);
+  return `${registry.host}/${repository}:${tag}`;
+}
+
 async function pushBlob(registry: Registry, repository: string, blob: Buffer): Promise<void> {
   const started = await request(registry, 'POST', `/v2/${repository}/blobs/uploads/`);
   const location = new URL(started.headers.get('location') ?? '', registry.url);
@@ -72,8 +95,10 @@ async function request(
   path: string,
   body?: Buffer,
   type?: string,
+  accept?: string,
 ): Promise<Response> {
   const headers: Record<string, string> = {};
+  if (accept) headers['accept'] = accept;
   if (type) headers['content-type'] = type;
   if (registry.credentials) {
     const { username, password } = registry.credentials;

@@ -6,6 +6,8 @@ import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import { type Cluster, kubectl, pushTestImage, startCluster, stopCluster } from '../cluster/cluster.ts';
 import { pushIpsImage } from '../cluster/image.ts';
 import { runBoth, waitFor } from '../cluster/run.ts';
+import { whileApplying } from './apply-stream.ts';
+import { highAvailability, removeVolumes } from './ha.suite.ts';
 import {
   auditOf,
   defineOthersResources,
@@ -14,6 +16,7 @@ import {
   grantedRules,
   installAsPods,
   metricOfPods,
+  rolledOut,
   throughPortForward,
   usesOf,
 } from './installed.ts';
@@ -37,6 +40,7 @@ beforeAll(async () => {
   kit = await createKit('installed', cluster);
   before = await everything(cluster);
   await installAsPods(cluster, image);
+  await rolledOut(cluster);
 }, 240_000);
 
 afterAll(async () => {
@@ -50,29 +54,6 @@ async function askWithoutRights(): Promise<void> {
     fetch(`${url}/api/v1/nodes`, { headers: { authorization: `Bearer ${token}` } }),
   );
   expect(asked.status).toBe(403);
-}
-
-/** A steady stream of applies, each of which admission has to label, for as long as `action` takes. */
-async function whileApplying(action: () => Promise<void>): Promise<void> {
-  const stop = new AbortController();
-  const images = [`${cluster.registry.host}/pause:3.10`];
-  let applied = 0;
-  const applies = (async () => {
-    for (; !stop.signal.aborted; applied += 1) {
-      const object = deployment(unique('flow'), { annotations: PREWARM, replicas: 0, images });
-      const stored = JSON.parse(await kit.apply(object, ['-o', 'json'])) as KubernetesObject;
-      expect(stored.metadata.labels).toEqual(PREWARM);
-    }
-  })();
-  // Told below, after what `action` has to tell.
-  applies.catch(() => {});
-  try {
-    await action();
-  } finally {
-    stop.abort();
-    await applies;
-  }
-  expect(applied).toBeGreaterThan(5);
 }
 
 async function oldPodsGone(): Promise<void> {
@@ -128,9 +109,9 @@ describe('IPS in pods of its own image', () => {
   });
 
   test('is replaced while applies flow, and misses none of them', async () => {
-    await whileApplying(async () => {
+    await whileApplying(kit, async () => {
       await kubectl(cluster, ['-n', 'ips-system', 'rollout', 'restart', 'deployment/ips']);
-      await kubectl(cluster, ['-n', 'ips-system', 'rollout', 'status', 'deployment/ips', '--timeout=120s']);
+      await rolledOut(cluster);
       await oldPodsGone();
     });
     expect(await failedOpen(cluster)).toEqual([]);
@@ -150,8 +131,9 @@ describe('IPS with certificates of another authority', () => {
     const stringData = { 'tls.crt': cert, 'tls.key': key, 'ca.crt': authority.cert };
     await kubectl(cluster, ['apply', '-f', '-'], JSON.stringify({ ...secret, stringData }));
 
-    await whileApplying(async () => {
-      await installAsPods(cluster, image, ['cert-manager']);
+    await whileApplying(kit, async () => {
+      await installAsPods(cluster, image, { components: ['cert-manager'] });
+      await rolledOut(cluster);
       await oldPodsGone();
       const bundles = await kubectl(cluster, [
         ...[
@@ -169,6 +151,7 @@ describe('IPS with certificates of another authority', () => {
       );
       expect(expiry).toBe(new X509Certificate(cert).validToDate.getTime() / 1000);
       await installAsPods(cluster, image);
+      await rolledOut(cluster);
       await oldPodsGone();
     });
     expect(await failedOpen(cluster)).toEqual([]);
@@ -196,6 +179,8 @@ describe("IPS's own account", () => {
     expect([...used].filter((each) => !granted.includes(each))).toEqual([]);
   });
 });
+
+highAvailability(() => ({ kit, image }));
 
 describe('ips uninstall', () => {
   const uninstall = (args: string[]) =>
@@ -233,6 +218,7 @@ describe('ips uninstall', () => {
       expect([kind, labels?.['ips/prewarm']]).toEqual([kind, undefined]);
     }
     await kubectl(cluster, ['delete', 'namespace', kit.namespace, '--timeout=90s']);
+    await removeVolumes(cluster);
     // What the API server makes of a custom resource by itself goes a moment later.
     await waitFor('everything to be as it was', async () => {
       const left = (await everything(cluster)).filter((each) => !before.includes(each));

@@ -9,35 +9,53 @@ import { type Metric, readMetric, settings } from './ips.ts';
 
 export const DEPLOY = join(import.meta.dirname, '../../deploy');
 
+export type Installation = {
+  /** In deploy/; what an operator would apply, were the images elsewhere. */
+  overlay?: string;
+  components?: string[];
+  /** More of the kustomization: of this cluster, not of IPS. */
+  images?: object[];
+  patches?: object[];
+};
+
 /** IPS as its users have it: from its image and manifests, in pods, reached through its Service. */
 export async function installAsPods(
   cluster: Cluster,
   image: string,
-  components: string[] = [],
+  installation: Installation = {},
 ): Promise<void> {
-  await kubectl(cluster, ['apply', '--validate=strict', '-k', await overlay(cluster, image, components)]);
-  await kubectl(cluster, ['-n', 'ips-system', 'rollout', 'status', 'deployment/ips', '--timeout=120s']);
+  const folder = await kustomization(cluster, image, installation);
+  await kubectl(cluster, ['apply', '--validate=strict', '-k', folder]);
+}
+
+export async function rolledOut(cluster: Cluster): Promise<void> {
+  const args = ['-n', 'ips-system', 'rollout', 'status', 'deployment/ips', '--timeout=60s'];
+  await waitFor('the Deployment ips to be rolled out', () => kubectl(cluster, args), { timeoutMs: 240_000 });
 }
 
 /** What a user changes: where the images are, and which custom resources start pods. */
-async function overlay(cluster: Cluster, image: string, components: string[]): Promise<string> {
+async function kustomization(cluster: Cluster, image: string, installation: Installation): Promise<string> {
+  const { overlay = '.', components = [], images = [], patches = [] } = installation;
   const folder = join(cluster.folder, 'overlay');
   await mkdir(folder, { recursive: true });
-  const colon = image.lastIndexOf(':');
-  const kustomization = {
+  const content = {
     apiVersion: 'kustomize.config.k8s.io/v1beta1',
     kind: 'Kustomization',
-    resources: [relative(folder, DEPLOY)],
+    resources: [relative(folder, join(DEPLOY, overlay))],
     components: ['custom-workload', ...components].map((name) =>
       relative(folder, join(DEPLOY, 'components', name)),
     ),
-    images: [
-      { name: 'image-prewarm-service', newName: image.slice(0, colon), newTag: image.slice(colon + 1) },
-    ],
-    patches: [{ patch: JSON.stringify(settings(cluster)) }],
+    images: [imageOf('image-prewarm-service', image), ...images],
+    patches: [{ patch: JSON.stringify(settings(cluster)) }, ...patches],
   };
-  await writeFile(join(folder, 'kustomization.yaml'), JSON.stringify(kustomization));
+  await writeFile(join(folder, 'kustomization.yaml'), JSON.stringify(content));
   return folder;
+}
+
+/** As `kustomize edit set image NAME=IMAGE`. */
+export function imageOf(name: string, image: string): object {
+  const colon = image.lastIndexOf(':');
+  return { name, newName: image.slice(0, colon), newTag: image.slice(colon + 1) };
 }
 
 /** Asked through the API server and the Service, as Prometheus in the cluster would. */

@@ -13,15 +13,27 @@ beforeAll(async () => {
 });
 
 const components = await readdir(join(DEPLOY, 'components'));
+const overlays = await readdir(join(DEPLOY, 'overlays'));
+/** One an overlay has already, and the other would come in its place. */
+const others = components.filter((name) => !['redis', 'lease'].includes(name));
 
 test.each([
-  { title: 'deploy/', components: [] },
-  ...components.map((name) => ({ title: `deploy/ with components/${name}`, components: [name] })),
-  { title: 'deploy/ with all components', components },
-])('$title passes the strict validation of the API server', async ({ components }) => {
+  { title: 'deploy/', resource: '.', components: [] },
+  ...components.map((name) => ({
+    ...{ title: `deploy/ with components/${name}`, resource: '.', components: [name] },
+  })),
+  { title: 'deploy/ with all components', resource: '.', components },
+  ...overlays.flatMap((name) => [
+    { title: `deploy/overlays/${name}`, resource: `overlays/${name}`, components: [] },
+    {
+      ...{ title: `deploy/overlays/${name} with all other components` },
+      ...{ resource: `overlays/${name}`, components: others },
+    },
+  ]),
+])('$title passes the strict validation of the API server', async ({ resource, components }) => {
   const folder = await mkdtemp(join(cluster.folder, 'manifests-'));
   const kustomization = {
-    resources: [relative(folder, DEPLOY)],
+    resources: [relative(folder, join(DEPLOY, resource))],
     components: components.map((name) => relative(folder, join(DEPLOY, 'components', name))),
   };
   await writeFile(join(folder, 'kustomization.yaml'), JSON.stringify(kustomization));

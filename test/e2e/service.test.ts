@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import { kubectl, pushTestImage } from '../cluster/cluster.ts';
 import { run, waitFor } from '../cluster/run.ts';
 import { type Ips, startIps } from './ips.ts';
@@ -69,6 +70,23 @@ test('no token or password stands in the log', async () => {
   const log = JSON.stringify(await ips?.logLines());
   expect(log).toContain('round ended');
   expect(log).not.toMatch(/eyJ[A-Za-z0-9_-]{20}|BEGIN [A-Z ]*PRIVATE KEY|authorization/i);
+});
+
+test('/readyz says at once that a replica ends, while it goes on', async () => {
+  await ips?.stop();
+  const other = await startIps(kit.cluster, { env: { DRAIN_SECONDS: '300' } });
+  const ended = other.stop();
+  const readiness = await waitFor('IPS to be no longer ready', async () => {
+    const answer = await fetch(`${other.url}/readyz`);
+    return answer.status === 503 && ((await answer.json()) as { checks: object });
+  });
+  expect(readiness.checks).toMatchObject({ ending: 'this replica was told to end' });
+  await kit.apply(deployment('late', { annotations: PREWARM, replicas: 0, images: [image] }));
+  expect((await kit.get<KubernetesObject>('deployment', 'late')).metadata.labels).toEqual(PREWARM);
+  // Told twice, it waits no longer.
+  await other.stop();
+  expect(await ended).toBe(1);
+  ips = await startIps(kit.cluster);
 });
 
 test('wrong settings are all told at once, with exit code 2', async () => {
