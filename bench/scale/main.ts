@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
@@ -66,6 +67,8 @@ const { values: flags } = parseArgs({
     workloads: { type: 'string', default: '500' },
     shapes: { type: 'string', default: '' },
     page: { type: 'boolean', default: false },
+    // Runs nothing: writes the page from the kept results that are named.
+    from: { type: 'string' },
   },
 });
 const sizes = flags.sizes.split(',').map(Number);
@@ -79,7 +82,8 @@ let measuredIps: MeasuredIps | undefined;
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => void end().then(() => process.exit(130)));
 try {
-  await bench();
+  if (flags.from) await tell(flags.from.split(','));
+  else await bench();
 } catch (error) {
   console.error(`bench: ${error instanceof Error ? error.message : error}`);
   process.exitCode = 1;
@@ -119,10 +123,18 @@ async function bench(): Promise<void> {
     },
   });
   say(`kept as ${file}`);
+  await tell([file]);
+}
+
+/** Prints the results of these files, and what they miss. */
+async function tell(files: string[]): Promise<void> {
+  const results: SizeResult[] = [];
+  for (const file of files)
+    results.push(...(JSON.parse(await readFile(file, 'utf8')) as { results: SizeResult[] }).results);
   console.log(table(results));
   const missed = missedGoals(results);
   for (const goal of missed) console.log(`goal missed: ${goal}`);
-  if (flags.page) await writeSection(PAGE, 'scale', page(results, missed, file));
+  if (flags.page) await writeSection(PAGE, 'scale', page(results, missed, files));
   if (missed.length > 0) process.exitCode = 1;
 }
 

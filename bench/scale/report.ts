@@ -83,11 +83,11 @@ export function table(results: SizeResult[]): string {
 }
 
 /** The section of the page. */
-export function page(results: SizeResult[], missed: string[], file: string): string {
+export function page(results: SizeResult[], missed: string[], files: string[]): string {
   const line = (cells: string[]) => `| ${cells.join(' | ')} |`;
   const lines = [line(HEADS), line(HEADS.map(() => '---')), ...rows(results).map(line)];
   const goals = missed.length > 0 ? missed.map((goal) => `- **Missed**: ${goal}`) : ['Every goal was met.'];
-  return [...lines, '', `From \`${file}\`, which has every request by verb and resource.`, '', ...goals].join(
-    '\n',
-  );
+  const from = files.map((file) => `\`${file}\``).join(', ');
+  const kept = `Kept with every request by verb and resource: ${from}.`;
+  return [...lines, '', kept, '', ...goals].join('\n');
 }
