@@ -151,4 +151,22 @@ describe('a node that lost an image to its kubelet', () => {
     expect(sim.status()).toMatchObject({ phase: 'PartiallyFailed', nodes: { warm: 2, failed: 1 } });
     expect(sim.status().failures).toMatchObject([{ node: 'n1', image: APP, time: START }]);
   });
+
+  it('is one of fifty that are listed, however many there are', () => {
+    const nodes = Array.from({ length: 70 }, (_, index) => `n${index}`);
+    const sim = simulateTask({ images: [APP], nodes });
+    for (let time = 0; time < 2; time += 1) {
+      while (sim.look().cold.length > 0) sim.warmUp();
+      for (const node of nodes) sim.report(node);
+      sim.look();
+      for (const node of nodes) collect(sim, node, APP);
+    }
+    sim.look();
+    expect(sim.status()).toMatchObject({ phase: 'Failed', nodes: { failed: 70 }, failureCount: 50 });
+    expect(sim.status().failures).toHaveLength(50);
+    for (const node of nodes) sim.report(node, APP);
+    sim.look();
+    expect(sim.status()).toMatchObject({ phase: 'Warm' });
+    expect(sim.status()).not.toHaveProperty('failureCount');
+  });
 });

@@ -21,9 +21,10 @@ export function noteGone(
   const key = nodeKey(node);
   let backedOff = false;
   for (const [index, { image }] of task.spec.images.entries()) {
-    if (isThere(index) || presence(node, image) !== 'absent') continue;
+    // What costs least first: of thousands of nodes, few have lost anything.
     const was = collected.knows(key, index) || warm.lost(node, index) || lost?.(node, image);
-    if (was && collected.gone(key, index)) backedOff = true;
+    if (!was || isThere(index) || presence(node, image) !== 'absent') continue;
+    if (collected.gone(key, index)) backedOff = true;
   }
   return backedOff ? 1 : 0;
 }
@@ -42,8 +43,10 @@ export function tellCollected({ task, nowMs }: ProgressInput, status: PrewarmTas
     }),
   );
   const others = before.filter((each) => !isCollected(each));
-  status.failureCount = (status.failureCount ?? 0) - told.size + now.length;
-  status.failures = [...others, ...now].slice(0, MAX_FAILURES);
+  // Those that are not listed are not counted either: nobody would know how many of them to take off again.
+  const listed = now.slice(0, Math.max(0, MAX_FAILURES - others.length));
+  status.failureCount = (status.failureCount ?? 0) - told.size + listed.length;
+  status.failures = [...others, ...listed];
 }
 
 function isCollected({ reason }: NodeFailure): boolean {

@@ -191,7 +191,7 @@ export function planBatch(
 
 /** Of a task that does nothing more: it waits for nothing, and wants nothing. */
 export function cancelledStatus(status: PrewarmTaskStatus = {}, nowMs: number): PrewarmTaskStatus {
-  const { batches: _, retryAt: __, coldSince: ___, wantsSince: ____, ...rest } = status;
+  const { batches: _, retryAt: __, coldSince: ___, wantsSince: ____, pauseUntil: _____, ...rest } = status;
   return { ...rest, phase: 'Cancelled', finishedAt: timestamp(nowMs) };
 }
 
@@ -411,6 +411,7 @@ function hasFailed({ coldSince, finishedAt }: PrewarmTaskStatus): boolean {
 
 /** Nothing is running and nothing is left to start: the try is over, and perhaps the round. */
 function endTry(input: ProgressInput, status: PrewarmTaskStatus, states: States, warm: WarmNodes): void {
+  delete status.pauseUntil;
   if (states.failed === 0) {
     forgetFailures(input, status);
     delete status.waits;
