@@ -40,7 +40,7 @@ export type Coordination = {
   parts(): Part[];
   /** Called when a lock that was refused may be had now: this replica leads, or servers came back. */
   onChange(listener: () => void): void;
-  /** Gives back every lock; tokens go by `release`. */
+  /** Gives back every lock, and all that is held or waited for. */
   close(): Promise<void>;
 };
 
@@ -124,9 +124,7 @@ function onRedis(settings: CoordinationSettings, options: CoordinationOptions): 
     parts: () => [...connections.values()].map((each) => ({ name: each.name, problem: each.problem() })),
     onChange: (listener) => void listeners.push(listener),
     async close() {
-      await lock.close();
-      tasks.close();
-      pulls.close();
+      await Promise.all([lock.close(), tasks.close(), pulls.close()]);
       for (const each of connections.values()) each.close();
     },
   };

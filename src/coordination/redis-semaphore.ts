@@ -19,7 +19,7 @@ export type RedisSemaphoreOptions = {
 export function createRedisSemaphore(
   connection: RedisConnection,
   options: RedisSemaphoreOptions,
-): Semaphore & { close(): void } {
+): Semaphore & { close(): Promise<void> } {
   const { owner, prefix, name } = options;
   const limits = { staleMs: STALE_MS, forgetMs: FORGET_MS, ...options.limits };
   const { size, staleMs, forgetMs, groupLimit = size } = limits;
@@ -27,6 +27,7 @@ export function createRedisSemaphore(
   const keys = ['flight', 'held', 'queue', 'asked', 'wants'].map((part) => `${prefix}:{${name}}:${part}`);
   const local = createMemorySemaphore(limits);
   const mine = new Set<string>();
+  const waiting = new Set<string>();
   const run = (script: Script, ...args: (string | number)[]) => connection.run(script, keys, args);
 
   async function beat(): Promise<void> {
@@ -38,9 +39,16 @@ export function createRedisSemaphore(
   const beating = setInterval(() => void beat(), options.heartbeatMs ?? HEARTBEAT_MS);
   beating.unref();
 
-  function keep(holder: string, count: number): void {
+  function keep(holder: string, count: number, more: number): void {
     if (count > 0) mine.add(holder);
     else mine.delete(holder);
+    if (more > 0) waiting.add(holder);
+    else waiting.delete(holder);
+  }
+
+  async function giveBack(holder: string): Promise<void> {
+    keep(holder, 0, 0);
+    await run(GIVE_BACK, holder, owner).catch(() => {});
   }
 
   return {
@@ -53,19 +61,21 @@ export function createRedisSemaphore(
       ).then(Number);
       const granted = await answer.catch(() => undefined);
       if (granted === undefined) {
-        keep(holder, held);
+        keep(holder, held, wanted);
         return local.claim(holder, ask);
       }
-      keep(holder, held + granted);
+      keep(holder, held + granted, wanted - granted);
       // So that it is known here, should the server go.
       await local.claim(holder, { ...ask, held: held + granted, wanted: 0 });
       return granted;
     },
     async release(holder) {
-      mine.delete(holder);
       await local.release(holder);
-      await run(GIVE_BACK, holder, owner).catch(() => {});
+      await giveBack(holder);
     },
-    close: () => clearInterval(beating),
+    async close() {
+      clearInterval(beating);
+      await Promise.all([...new Set([...mine, ...waiting])].map(giveBack));
+    },
   };
 }

@@ -68,6 +68,19 @@ test('replicas share tasks and counts; what is away is told, and used again by i
   await waitFor('it to be told that locks may be had', async () => changes > 0);
 });
 
+test('what a replica had or waited for is there for others when it has ended', async (context) => {
+  const [server] = await servers(context, 1);
+  const environment = { REDIS_ADDRESSES: server?.address ?? '' };
+  const [a, b] = [replica(context, 'a', environment), replica(context, 'b', environment)];
+  await Promise.all([healthy(a), healthy(b)]);
+  expect(await a.lock.acquire('x')).toBe(true);
+  expect(await a.pulls.claim('x', { ...ASK, wanted: 30 })).toBe(30);
+  expect(await a.pulls.claim('y', { ...ASK, wanted: 30 })).toBe(20);
+  await a.close();
+  expect(await b.lock.acquire('x')).toBe(true);
+  expect(await b.pulls.claim('z', { ...ASK, wanted: 50, rank: 1 })).toBe(50);
+});
+
 test('a user with the rights that docs/coordination.md names is enough', async (context) => {
   const text = await readFile(join(ROOT, 'docs/coordination.md'), 'utf8');
   const rule = /^user (\S+) on >PASSWORD (.+)$/m.exec(text);
