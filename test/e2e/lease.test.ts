@@ -3,9 +3,11 @@ import { createLeaseLock } from '../../src/coordination/lease-lock.ts';
 import { createKubeClient } from '../../src/kube/client.ts';
 import { loadKubeConfig } from '../../src/kube/config.ts';
 import { createLeaseApi } from '../../src/kube/lease.ts';
+import { kubectl } from '../cluster/cluster.ts';
 import { waitFor } from '../cluster/run.ts';
 import { type ContenderProcess, type LockFixture, startContender, TTL_MS } from '../conformance/fixtures.ts';
 import { lockSuite } from '../conformance/lock.suite.ts';
+import { loginAsIps } from './ips.ts';
 import { createKit, type Kit, unique } from './kit.ts';
 
 // The same as of every adapter (test/conformance), here because it needs an API server.
@@ -54,6 +56,15 @@ function startProcess(name: string, expiresMs = TTL_MS): Promise<ContenderProces
 
 lockSuite('the lock by a lease', fixture);
 
+/** By its answer; it fails where that is no. */
+async function canI(verb: string, lease: string, account: string[]): Promise<string> {
+  const args = ['auth', 'can-i', verb, lease, ...account];
+  return kubectl(kit.cluster, args).then(
+    (text) => text.trim(),
+    () => 'no',
+  );
+}
+
 type Stored = { spec?: { holderIdentity?: string; renewTime?: string }; metadata: object };
 
 describe.concurrent('a lease', () => {
@@ -84,6 +95,25 @@ describe.concurrent('a lease', () => {
       return performance.now() > endMs;
     });
     await Promise.all([first.close(), other.close()]);
+  });
+
+  test("is one that IPS's own account may have, and no other", async () => {
+    const kubeconfig = await loginAsIps(kit.cluster, unique('lead'));
+    const settings = { kubeconfig, namespace: 'ips-system', identity: unique('own'), expiresMs: TTL_MS };
+    const leader = await startContender({ ...settings, name: 'ips' });
+    await waitFor('it to lead', () => leader.ask('acquire', 'x') as Promise<boolean>);
+    const other = await startContender({ ...settings, name: 'other' });
+    expect(await other.ask('acquire', 'x')).toBe(false);
+    await Promise.all([leader.end(), other.close()]);
+    const account = ['--as', 'system:serviceaccount:ips-system:ips', '-n', 'ips-system'];
+    for (const [verb, lease, answer] of [
+      ['get', 'lease/ips', 'yes'],
+      ['update', 'lease/ips', 'yes'],
+      ['get', 'lease/other', 'no'],
+      ['delete', 'lease/ips', 'no'],
+      ['create', 'lease', 'no'],
+    ] as const)
+      expect(await canI(verb, lease, account), `${verb} ${lease}`).toBe(answer);
   });
 
   test('that is not there is told, and nobody leads', async () => {
