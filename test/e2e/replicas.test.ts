@@ -189,9 +189,10 @@ test('what a replica that was killed had begun is ended by others, and one that 
   while (holders.length < 2) {
     fleets += 1;
     await applyMany(`long${fleets}`, 3, { annotations: { 'ips/concurrent-pulls': '1' } });
-    await waitFor('the tasks to be begun', async () =>
-      (await tasksOf(`long${fleets}`)).every(({ status }) => status?.phase === 'Warming'),
-    );
+    await waitFor('the tasks to be begun', async () => {
+      const tasks = await tasksOf(`long${fleets}`);
+      return tasks.filter(({ status }) => status?.phase === 'Warming').length === 3;
+    });
     const active = await Promise.all(replicas.all.map(activeOn));
     holders = replicas.all.filter((_, index) => (active[index] ?? 0) > 0);
   }
