@@ -39,7 +39,7 @@ beforeAll(async () => {
       REDIS_ADDRESSES: redis.map(({ address }) => address).join(','),
       // What is in flight at the end waits for the test, however slow the machine.
       DRAIN_SECONDS: '4',
-      ...{ MAX_ACTIVE_TASKS: '10', MAX_NAMESPACE_TASKS: '10' },
+      MAX_ACTIVE_TASKS: '10',
     },
   });
 });
