@@ -9,8 +9,8 @@ beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 /** Replicas that share their locks, and what each of them did. */
-function replicas(options: { shared?: boolean; busy?: () => boolean } = {}) {
-  const { shared = true, busy = () => false } = options;
+function replicas(options: { shared?: boolean; busy?: () => boolean; unreadable?: boolean } = {}) {
+  const { shared = true, busy = () => false, unreadable = false } = options;
   const owners = new Map<string, object>();
   const done: string[] = [];
   const replica = (who: string): Turns => {
@@ -21,7 +21,10 @@ function replicas(options: { shared?: boolean; busy?: () => boolean } = {}) {
     const client: Writer = { create: write, replaceStatus: write, mergePatch: write, remove: write };
     return createTurns({
       ...{ client, shared, isBusy: busy, lock: createMemoryLock(owners) },
-      refresh: async () => void done.push(`${who} reads anew`),
+      async refresh() {
+        if (unreadable) throw new Error('the API server did not answer');
+        done.push(`${who} reads anew`);
+      },
     });
   };
   return { owners, done, one: replica('one'), other: replica('other') };
@@ -152,6 +155,12 @@ describe('a lock', () => {
     isBusy = false;
     await vi.advanceTimersByTimeAsync(5_000);
     expect(owners.size).toBe(0);
+  });
+
+  it('is not kept by one that could not read what the last holder wrote', async () => {
+    const { one, owners, done } = replicas({ unreadable: true });
+    await expect(one.run(NAME, write)).rejects.toThrow('did not answer');
+    expect([owners.size, done]).toEqual([0, []]);
   });
 
   it('goes at once when nothing is left to do, and when the replica ends', async () => {

@@ -121,6 +121,8 @@ export async function startIps(cluster: Cluster, options: StartOptions = {}): Pr
       ...workerImages(cluster),
       // Nobody who would have to learn first that it ends stands before it.
       DRAIN_SECONDS: '0',
+      // A file has one namespace for all of its tests.
+      MAX_NAMESPACE_TASKS: '20',
       // Any test may be run with either strategy: PULL_STRATEGY=injected-noop make test-e2e
       PULL_STRATEGY: process.env['PULL_STRATEGY'],
       KUBECONFIG: login,

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { kubectl, pushTestImage } from '../cluster/cluster.ts';
 import { waitFor } from '../cluster/run.ts';
@@ -7,43 +8,19 @@ import { type Replica, type Replicas, startReplicas } from './replicas.ts';
 
 /** Three replicas without Redis: the one that has the Lease does the work. */
 
-/** As deploy/components/lease has them. */
-const NEEDED = [
-  { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { name: 'ips', namespace: 'ips-system' } },
-  {
-    ...{ apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'Role' },
-    metadata: { name: 'ips-lease', namespace: 'ips-system' },
-    rules: [
-      {
-        ...{ apiGroups: ['coordination.k8s.io'], resources: ['leases'] },
-        ...{ resourceNames: ['ips'], verbs: ['get', 'watch', 'update'] },
-      },
-    ],
-  },
-  {
-    ...{ apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'RoleBinding' },
-    metadata: { name: 'ips-lease', namespace: 'ips-system' },
-    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'ips-lease' },
-    subjects: [{ kind: 'ServiceAccount', name: 'ips', namespace: 'ips-system' }],
-  },
-];
+const LEASE = join(import.meta.dirname, '../../deploy/base/lease.yaml');
 
 let kit: Kit;
 let replicas: Replicas;
 
 beforeAll(async () => {
   kit = await createKit('lease');
-  const list = { apiVersion: 'v1', kind: 'List', items: NEEDED };
-  await kubectl(kit.cluster, ['apply', '-f', '-'], JSON.stringify(list));
+  await kubectl(kit.cluster, ['apply', '-f', LEASE]);
   replicas = await startReplicas(kit.cluster, { count: 3, env: { COORDINATION: 'lease' } });
 });
 
 afterAll(async () => {
   await replicas?.stop();
-  if (kit) {
-    const names = ['role/ips-lease', 'rolebinding/ips-lease', 'lease/ips'];
-    await kubectl(kit.cluster, ['--namespace', 'ips-system', 'delete', ...names]);
-  }
   await kit?.remove();
 });
 

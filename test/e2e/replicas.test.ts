@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import type { PrewarmTask } from '../../src/domain/prewarm-task.ts';
 import { startKwok } from '../cluster/components.ts';
 import { addFakeNodes } from '../cluster/fake-nodes.ts';
@@ -12,10 +12,13 @@ import { type Witness, witness } from './witness.ts';
 
 /** Three replicas that share their work over three Redis servers, each of which is a process of its own. */
 
-const COUNT = 12;
+const COUNT = 8;
 const POOL = unique('replicas');
 /** The Jobs of fake nodes end when kwok says so: late enough that something is always in the middle. */
 const MOST_POD_MS = 1_500;
+
+// A busy machine, and a Job controller that asks the API server 20 times a second.
+vi.setConfig({ testTimeout: 300_000 });
 
 let kit: Kit;
 let redis: RedisServer[];
@@ -36,7 +39,7 @@ beforeAll(async () => {
       REDIS_ADDRESSES: redis.map(({ address }) => address).join(','),
       // What is in flight at the end waits for the test, however slow the machine.
       DRAIN_SECONDS: '4',
-      ...{ MAX_ACTIVE_TASKS: '10', MAX_ACTIVE_TASKS_PER_NAMESPACE: '10' },
+      MAX_ACTIVE_TASKS: '10',
     },
   });
 });
@@ -75,7 +78,7 @@ async function tasksOf(name: string): Promise<PrewarmTask[]> {
   });
 }
 
-async function allWarm(name: string, count: number, timeoutMs = 120_000): Promise<PrewarmTask[]> {
+async function allWarm(name: string, count: number): Promise<PrewarmTask[]> {
   return waitFor(
     `${count} tasks of ${name} to be warm`,
     async () => {
@@ -84,7 +87,7 @@ async function allWarm(name: string, count: number, timeoutMs = 120_000): Promis
       if (warm.length === count) return tasks;
       throw new Error(`${warm.length} of ${tasks.length} are`);
     },
-    { timeoutMs, everyMs: 500 },
+    { timeoutMs: 200_000, everyMs: 500 },
   );
 }
 
@@ -107,9 +110,9 @@ function is(verb: string, resource: string) {
 test('100 tasks are shared by three replicas without one conflict, and nothing is planned or made twice', async () => {
   const audit = await auditFromNow(kit.cluster);
   const before = seen.jobs();
-  await applyMany('hundred', 100, { nodes: [`${POOL}-0`, `${POOL}-1`] });
+  await applyMany('hundred', 100, { nodes: [`${POOL}-0`] });
   const tasks = await allWarm('hundred', 100);
-  await allTold('hundred', 'Warm 2/2 nodes');
+  await allTold('hundred', 'Warm 1/1 nodes');
 
   const entries = await audit();
   const conflicts = entries.filter(({ responseStatus }) => responseStatus?.code === 409);
@@ -139,7 +142,7 @@ async function partsUp({ ips }: Replica): Promise<number[]> {
 
 test('with Redis away and back, and emptied, all ends warm and nothing is done twice; admission does not notice', async () => {
   const usual = await quickestReviews(replicas.all, 200);
-  await applyMany('away', 12, { annotations: { 'ips/concurrent-pulls': '4' } });
+  await applyMany('away', 6, { annotations: { 'ips/concurrent-pulls': '2' } });
   await waitFor('the first Jobs', async () => (await tasksOf('away')).some(({ status }) => status?.batches));
   await Promise.all(redis.map((server) => server.kill()));
   for (const replica of replicas.all) {
@@ -151,21 +154,21 @@ test('with Redis away and back, and emptied, all ends warm and nothing is done t
   const away = await quickestReviews(replicas.all, 200);
   console.error(`• quickest admission, ms: ${rounded(usual)} with Redis, ${rounded(away)} without`);
   expect(Math.max(...away)).toBeLessThan(Math.max(...usual) + 1);
-  await applyMany('without', 12);
-  await allWarm('without', 12);
-  await allTold('without', 'Warm 12/12 nodes');
+  await applyMany('without', 6);
+  await allWarm('without', 6);
+  await allTold('without', 'Warm 8/8 nodes');
 
   await Promise.all(redis.map((server) => server.start()));
-  await applyMany('back', 12, { annotations: { 'ips/concurrent-pulls': '4' } });
   for (const replica of replicas.all) {
     await waitFor('the replica to use Redis again', async () => (await coordination(replica)) === 'ok');
     expect(await partsUp(replica)).toEqual([1, 1, 1]);
   }
+  await applyMany('back', 6, { annotations: { 'ips/concurrent-pulls': '2' } });
   await waitFor('the next Jobs', async () => (await tasksOf('back')).some(({ status }) => status?.batches));
   for (const server of redis) await server.flush();
-  await allWarm('away', 12);
-  const tasks = await allWarm('back', 12);
-  await allTold('back', 'Warm 12/12 nodes');
+  await allWarm('away', 6);
+  const tasks = await allWarm('back', 6);
+  await allTold('back', 'Warm 8/8 nodes');
   expect(tasks.map(({ status }) => status?.round)).toEqual(tasks.map(() => 1));
   expect(seen.overlaps()).toEqual([]);
 });
@@ -186,9 +189,10 @@ test('what a replica that was killed had begun is ended by others, and one that 
   while (holders.length < 2) {
     fleets += 1;
     await applyMany(`long${fleets}`, 3, { annotations: { 'ips/concurrent-pulls': '1' } });
-    await waitFor('the tasks to be begun', async () =>
-      (await tasksOf(`long${fleets}`)).every(({ status }) => status?.batches),
-    );
+    await waitFor('the tasks to be begun', async () => {
+      const tasks = await tasksOf(`long${fleets}`);
+      return tasks.filter(({ status }) => status?.phase === 'Warming').length === 3;
+    });
     const active = await Promise.all(replicas.all.map(activeOn));
     holders = replicas.all.filter((_, index) => (active[index] ?? 0) > 0);
   }
@@ -206,8 +210,8 @@ test('what a replica that was killed had begun is ended by others, and one that 
   await killed.start();
   await replicas.ready(3);
   // It has caught up when it can do new work.
-  await applyMany('after', 6);
-  const after = await allWarm('after', 6);
+  await applyMany('after', 3);
+  const after = await allWarm('after', 3);
   const tasks = (await Promise.all(range(fleets).map((fleet) => tasksOf(`long${fleet}`)))).flat();
   expect(made - before).toBe(plannedJobs(tasks));
   expect(seen.jobs() - made).toBe(plannedJobs(after));
@@ -229,7 +233,7 @@ function plannedJobs(tasks: PrewarmTask[]): number {
 }
 
 test('told to end under load, replicas answer what they took in, and leave no lock and no token behind', async () => {
-  await applyMany('last', 12, { annotations: { 'ips/concurrent-pulls': '1' } });
+  await applyMany('last', 6, { annotations: { 'ips/concurrent-pulls': '1' } });
   await waitFor('the tasks to be begun', async () =>
     (await Promise.all(replicas.all.map(activeOn))).some((count) => count > 0),
   );
