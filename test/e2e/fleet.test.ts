@@ -116,3 +116,25 @@ test('ips/max-nodes and ips/concurrent-pulls are kept', async () => {
   expect(Math.max(...sizes)).toBe(4);
   expect(sum(sizes)).toBe(10);
 });
+
+test('a hundred pods of one template make one task, which all of them own', async () => {
+  const spec = {
+    ...{ schedulerName: 'nobody', nodeSelector: { pool: unique('none') } },
+    containers: [{ name: 'c', image: 'registry.invalid/burst:1' }],
+  };
+  const items = Array.from({ length: 100 }, (_, index) => ({
+    ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name: `burst-${index}`, annotations: PREWARM }, spec },
+  }));
+  await kit.apply({ apiVersion: 'v1', kind: 'List', items });
+  const burst = await waitFor('each pod to be told', async () => {
+    const pods = await kit.list<KubernetesObject>('pods');
+    const tasks = pods.flatMap(({ metadata }) =>
+      metadata.name?.startsWith('burst-') ? (metadata.annotations?.['ips/task'] ?? []) : [],
+    );
+    return tasks.length === 100 && new Set(tasks);
+  });
+  expect(burst.size).toBe(1);
+  const [name] = burst;
+  const task = (await kit.tasks()).find(({ metadata }) => metadata.name === name);
+  expect(task?.metadata.ownerReferences).toHaveLength(100);
+});
