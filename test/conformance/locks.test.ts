@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -141,6 +142,23 @@ describe.concurrent('of three Redis servers', () => {
       tries += 1;
     }
     expect([a.isAway(), b.isAway()]).toEqual([false, false]);
+    await close();
+  });
+
+  test('each may name another owner, as when all ask at once: that is asked again, a lock that one has is not', async () => {
+    const servers = await startRedisServers(3);
+    const { connections, a, close } = await replicas(servers);
+    const text = "return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])";
+    const script = { text, sha: createHash('sha1').update(text).digest('hex') };
+    const give = (owners: string[], ms: number) =>
+      Promise.all(
+        owners.map((owner, index) => connections[1]?.[index]?.run(script, ['test:lock:{x}'], [owner, ms])),
+      );
+    await give(['b', 'c', 'd'], 60);
+    expect(await a.acquire('x')).toBe(true);
+    await a.release('x');
+    await give(['b', 'b', 'c'], 120_000);
+    expect(await a.acquire('x')).toBe(false);
     await close();
   });
 
