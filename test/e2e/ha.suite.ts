@@ -44,6 +44,18 @@ export function highAvailability(given: () => { kit: Kit; image: string }): void
       { timeoutMs: TIMEOUT_MS, everyMs: 300 },
     );
 
+  /** Each replica works with all three servers. */
+  const coordinated = async (): Promise<void> => {
+    for (const { metadata } of await settled('ips')) {
+      await waitFor(`${metadata.name} to coordinate by Redis`, async () => {
+        const path = `/api/v1/namespaces/ips-system/pods/${metadata.name}:8080/proxy/readyz`;
+        const { checks } = JSON.parse(await kubectl(given().kit.cluster, ['get', '--raw', path]));
+        if (checks.coordination === 'ok') return true;
+        throw new Error(checks.coordination);
+      });
+    }
+  };
+
   let redis = '';
 
   const redisCli = async (pod: string, args: string[]): Promise<string> => {
@@ -74,6 +86,8 @@ export function highAvailability(given: () => { kit: Kit; image: string }): void
         await settled('ips-redis');
       });
     });
+
+    test('coordinates by all three Redis servers', coordinated);
 
     test('is spread over the nodes', async () => {
       for (const app of ['ips', 'ips-redis']) {
@@ -149,6 +163,7 @@ export function highAvailability(given: () => { kit: Kit; image: string }): void
         await kill(...SERVERS.map((index) => `ips-redis-${index}`));
         await settled('ips-redis');
       });
+      await coordinated();
       // Each kept its own, and nothing of the others.
       for (const index of SERVERS)
         expect(await redisCli(`ips-redis-${index}`, ['get', 'kept'])).toBe(`${index}`);

@@ -48,7 +48,7 @@ test('health, readiness and every metric are there', async () => {
   expect(JSON.parse(await text('/healthz'))).toEqual({ status: 'ok' });
   expect(JSON.parse(await text('/readyz'))).toEqual({
     ready: true,
-    checks: { informers: 'ok', authority: 'ok' },
+    checks: { informers: 'ok', authority: 'ok', coordination: 'ok' },
   });
   const metrics = await text('/metrics');
   const samples = [
