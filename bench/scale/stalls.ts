@@ -22,12 +22,14 @@ let lastMs = performance.now();
 let listens = false;
 setInterval(() => {
   // Nobody waits for what is not listening yet: reading its own code takes 300 ms.
-  if (!listens && process.getActiveResourcesInfo().includes('TCPServerWrap')) {
+  const isFirst = !listens && process.getActiveResourcesInfo().includes('TCPServerWrap');
+  if (isFirst) {
     listens = true;
     begin();
   }
   const cpu = process.threadCpuUsage();
   const nowMs = performance.now();
+  if (isFirst) [lastCpu, lastMs] = [cpu, nowMs];
   const cpuMs = (cpu.user + cpu.system - lastCpu.user - lastCpu.system) / 1000;
   const stallMs = Math.min(cpuMs, nowMs - lastMs);
   longestCpuMs = Math.max(longestCpuMs, stallMs);
