@@ -11,7 +11,7 @@ import { installIps } from '../e2e/ips.ts';
 import { createKit } from '../e2e/kit.ts';
 import { startReplicas } from '../e2e/replicas.ts';
 import { type Random, seeded } from '../seeded.ts';
-import { atRest, gone } from './checks.ts';
+import { atRest, keysGone, objectsGone } from './checks.ts';
 import { apiAway, clockEnv, type Scene, type Struck, setClock, strike, webhookHurt } from './faults.ts';
 import { failedAdmissions, LOAD_AGENT, slowAdmissions, type Violation, workDoneTwice } from './invariants.ts';
 import { createLoad } from './load.ts';
@@ -44,6 +44,8 @@ export type ChaosReport = {
   /** From the last fault's end until all was as it must be, and then until nothing was left. */
   settledSeconds: number;
   clearedSeconds: number;
+  /** And with the replicas ended, until no key was left in Redis. */
+  emptiedSeconds: number;
   violations: Violation[];
 };
 
@@ -146,14 +148,18 @@ async function hurt(
   const settled = await hold(settleMs, () => atRest(scene, client, load, { namespace, pool: POOL }));
   say(`${seconds()} s  at rest after ${settled.seconds.toFixed(1)} s`);
   await load.clear();
-  const cleared = await hold(settleMs, () => gone(scene, client, { namespace, expiring }));
-  say(`${seconds()} s  nothing left after ${cleared.seconds.toFixed(1)} s`);
+  const cleared = await hold(settleMs, () => objectsGone(client, namespace));
+  say(`${seconds()} s  no object left after ${cleared.seconds.toFixed(1)} s`);
+  await scene.replicas.stop();
+  const emptied = await hold(settleMs, () => keysGone(scene, expiring));
+  say(`${seconds()} s  no key left after ${emptied.seconds.toFixed(1)} s`);
   const audit = await observer.audit();
   const violations = [
     ...scene.violations,
     ...workDoneTwice(observer.jobs, observer.pods, audit),
     ...settled.violations,
     ...cleared.violations,
+    ...emptied.violations,
     ...failedAdmissions({ ...load, apiAway: apiAway(struck), webhookHurt: webhookHurt(struck) }),
     ...slowAdmissions(audit, load.controls),
   ];
@@ -168,6 +174,7 @@ async function hurt(
     conflicts: conflictsIn(audit),
     settledSeconds: settled.seconds,
     clearedSeconds: cleared.seconds,
+    emptiedSeconds: emptied.seconds,
     violations,
   };
 }
