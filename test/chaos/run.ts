@@ -12,7 +12,16 @@ import { createKit } from '../e2e/kit.ts';
 import { startReplicas } from '../e2e/replicas.ts';
 import { type Random, seeded } from '../seeded.ts';
 import { atRest, keysGone, objectsGone } from './checks.ts';
-import { apiAway, clockEnv, type Scene, type Struck, setClock, strike, webhookHurt } from './faults.ts';
+import {
+  apiAway,
+  clockEnv,
+  type Scene,
+  type Struck,
+  setClock,
+  strike,
+  terminate,
+  webhookHurt,
+} from './faults.ts';
 import { failedAdmissions, LOAD_AGENT, slowAdmissions, type Violation, workDoneTwice } from './invariants.ts';
 import { createLoad } from './load.ts';
 import { type Observer, observe } from './observer.ts';
@@ -150,7 +159,7 @@ async function hurt(
   await load.clear();
   const cleared = await hold(settleMs, () => objectsGone(client, namespace));
   say(`${seconds()} s  no object left after ${cleared.seconds.toFixed(1)} s`);
-  await scene.replicas.stop();
+  await Promise.all(scene.replicas.all.map(({ index }) => terminate(scene, index)));
   const emptied = await hold(settleMs, () => keysGone(scene, expiring));
   say(`${seconds()} s  no key left after ${emptied.seconds.toFixed(1)} s`);
   const audit = await observer.audit();
