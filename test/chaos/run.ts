@@ -139,11 +139,8 @@ async function hurt(
     plan.map(async (fault) => {
       await sleep(Math.max(0, begun + fault.atMs - Date.now()));
       // A start without an API server, for one, takes longer than planned.
-      const late = [...going].some((each) => meets(each, fault));
-      say(
-        `${seconds()} s  ${describeFault(fault).trim()}${late ? ': left out, the last is not mended yet' : ''}`,
-      );
-      if (late) return;
+      while ([...going].some((each) => meets(each, fault))) await sleep(200);
+      say(`${seconds()} s  ${describeFault(fault).trim()}`);
       going.add(fault);
       struck.push(await strike(scene, fault));
       going.delete(fault);
