@@ -12,6 +12,7 @@ import type { Load } from './load.ts';
 
 /** Twice the time after which a replica counts as dead. */
 const EXPIRES_MS = 240_000;
+type Lease = KubernetesObject & { spec?: { holderIdentity?: string } };
 const leases = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
 
 /** With the workloads there: all warm or told why not, nobody at work. */
@@ -53,13 +54,17 @@ export async function atRest(
 
 /** With the workloads removed. */
 export async function objectsGone(client: KubeClient, namespace: string): Promise<Violation[]> {
-  const list = async (resource: { apiVersion: string; plural: string }, where = namespace) =>
-    names((await client.list(resource, where, {})).items);
+  const list = async (resource: { apiVersion: string; plural: string }) =>
+    names((await client.list(resource, namespace, {})).items);
+  // The one that the manifests bring is there, and nobody's.
+  const held = (await client.list<Lease>(leases, 'ips-system', {})).items.filter(
+    ({ spec }) => spec?.holderIdentity,
+  );
   return leftBehind({
     tasks: await list(RESOURCES.tasks),
     Jobs: await list(RESOURCES.jobs),
     pods: await list(RESOURCES.pods),
-    Leases: await list(leases, 'ips-system'),
+    Leases: names(held),
   });
 }
 
