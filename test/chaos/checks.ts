@@ -12,6 +12,7 @@ import type { Load } from './load.ts';
 
 /** Twice the time after which a replica counts as dead. */
 const EXPIRES_MS = 240_000;
+type Lease = KubernetesObject & { spec?: { holderIdentity?: string } };
 const leases = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
 
 /** With the workloads there: all warm or told why not, nobody at work. */
@@ -52,21 +53,26 @@ export async function atRest(
 }
 
 /** With the workloads removed. */
-export async function gone(
-  { redis }: Scene,
-  client: KubeClient,
-  { namespace, expiring }: { namespace: string; expiring: boolean },
-): Promise<Violation[]> {
-  const list = async (resource: { apiVersion: string; plural: string }, where = namespace) =>
-    names((await client.list(resource, where, {})).items);
-  const keys = await Promise.all(redis.map((server) => keysOf(server, expiring)));
+export async function objectsGone(client: KubeClient, namespace: string): Promise<Violation[]> {
+  const list = async (resource: { apiVersion: string; plural: string }) =>
+    names((await client.list(resource, namespace, {})).items);
+  // The one that the manifests bring is there, and nobody's.
+  const held = (await client.list<Lease>(leases, 'ips-system', {})).items.filter(
+    ({ spec }) => spec?.holderIdentity,
+  );
   return leftBehind({
     tasks: await list(RESOURCES.tasks),
     Jobs: await list(RESOURCES.jobs),
     pods: await list(RESOURCES.pods),
-    Leases: await list(leases, 'ips-system'),
-    'keys in Redis': keys.flatMap((each, index) => each.map((key) => `${key} of server ${index}`)),
+    Leases: names(held),
   });
+}
+
+/** With the replicas ended in order, which give back what they have; those that died could not. */
+export async function keysGone({ redis }: Scene, expiring: boolean): Promise<Violation[]> {
+  const keys = await Promise.all(redis.map((server) => keysOf(server, expiring)));
+  const told = keys.flatMap((each, index) => each.map((key) => `${key} of server ${index}`));
+  return leftBehind({ 'keys in Redis': told });
 }
 
 /** With `expiring`, those are left out that go by themselves, soon enough: a dead replica's share has to wait for that. */

@@ -30,12 +30,9 @@ const STRIKES: Record<FaultKind, (scene: Scene, target: number) => Promise<() =>
     await replica.kill();
     return () => startAgain(replica);
   },
-  async terminate({ replicas, violations }, target) {
-    const replica = replicaOf(replicas, target);
-    const code = await replica.stop();
-    const what = `replica ${target} ended with ${code}`;
-    if (code !== 0) violations.push({ invariant: 'a replica that is told to end does so in order', what });
-    return () => startAgain(replica);
+  async terminate(scene, target) {
+    await terminate(scene, target);
+    return () => startAgain(replicaOf(scene.replicas, target));
   },
   async freeze({ replicas }, target) {
     const replica = replicaOf(replicas, target);
@@ -82,6 +79,13 @@ const STRIKES: Record<FaultKind, (scene: Scene, target: number) => Promise<() =>
     };
   },
 };
+
+/** SIGTERM, as in a rolling upgrade. */
+export async function terminate({ replicas, violations }: Scene, target: number): Promise<void> {
+  const code = await replicaOf(replicas, target).stop();
+  const what = `replica ${target} ended with ${code}`;
+  if (code !== 0) violations.push({ invariant: 'a replica that is told to end does so in order', what });
+}
 
 /** Strikes and mends; gives from when to when it lasted. */
 export async function strike(scene: Scene, fault: Fault): Promise<Struck> {

@@ -11,8 +11,17 @@ import { installIps } from '../e2e/ips.ts';
 import { createKit } from '../e2e/kit.ts';
 import { startReplicas } from '../e2e/replicas.ts';
 import { type Random, seeded } from '../seeded.ts';
-import { atRest, gone } from './checks.ts';
-import { apiAway, clockEnv, type Scene, type Struck, setClock, strike, webhookHurt } from './faults.ts';
+import { atRest, keysGone, objectsGone } from './checks.ts';
+import {
+  apiAway,
+  clockEnv,
+  type Scene,
+  type Struck,
+  setClock,
+  strike,
+  terminate,
+  webhookHurt,
+} from './faults.ts';
 import { failedAdmissions, LOAD_AGENT, slowAdmissions, type Violation, workDoneTwice } from './invariants.ts';
 import { createLoad } from './load.ts';
 import { type Observer, observe } from './observer.ts';
@@ -44,6 +53,8 @@ export type ChaosReport = {
   /** From the last fault's end until all was as it must be, and then until nothing was left. */
   settledSeconds: number;
   clearedSeconds: number;
+  /** And with the replicas ended, until no key was left in Redis. */
+  emptiedSeconds: number;
   violations: Violation[];
 };
 
@@ -128,11 +139,8 @@ async function hurt(
     plan.map(async (fault) => {
       await sleep(Math.max(0, begun + fault.atMs - Date.now()));
       // A start without an API server, for one, takes longer than planned.
-      const late = [...going].some((each) => meets(each, fault));
-      say(
-        `${seconds()} s  ${describeFault(fault).trim()}${late ? ': left out, the last is not mended yet' : ''}`,
-      );
-      if (late) return;
+      while ([...going].some((each) => meets(each, fault))) await sleep(200);
+      say(`${seconds()} s  ${describeFault(fault).trim()}`);
       going.add(fault);
       struck.push(await strike(scene, fault));
       going.delete(fault);
@@ -146,14 +154,18 @@ async function hurt(
   const settled = await hold(settleMs, () => atRest(scene, client, load, { namespace, pool: POOL }));
   say(`${seconds()} s  at rest after ${settled.seconds.toFixed(1)} s`);
   await load.clear();
-  const cleared = await hold(settleMs, () => gone(scene, client, { namespace, expiring }));
-  say(`${seconds()} s  nothing left after ${cleared.seconds.toFixed(1)} s`);
+  const cleared = await hold(settleMs, () => objectsGone(client, namespace));
+  say(`${seconds()} s  no object left after ${cleared.seconds.toFixed(1)} s`);
+  await Promise.all(scene.replicas.all.map(({ index }) => terminate(scene, index)));
+  const emptied = await hold(settleMs, () => keysGone(scene, expiring));
+  say(`${seconds()} s  no key left after ${emptied.seconds.toFixed(1)} s`);
   const audit = await observer.audit();
   const violations = [
     ...scene.violations,
     ...workDoneTwice(observer.jobs, observer.pods, audit),
     ...settled.violations,
     ...cleared.violations,
+    ...emptied.violations,
     ...failedAdmissions({ ...load, apiAway: apiAway(struck), webhookHurt: webhookHurt(struck) }),
     ...slowAdmissions(audit, load.controls),
   ];
@@ -168,6 +180,7 @@ async function hurt(
     conflicts: conflictsIn(audit),
     settledSeconds: settled.seconds,
     clearedSeconds: cleared.seconds,
+    emptiedSeconds: emptied.seconds,
     violations,
   };
 }
