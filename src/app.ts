@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import { createAdmissionServer } from './admission/server.ts';
 import { createAccess } from './api/access.ts';
@@ -86,7 +85,7 @@ export async function startApp(
     },
   });
   const http = await listen(api, config.serverPort);
-  const admission = await createAdmissionServer({
+  const admission = createAdmissionServer({
     certificates: await certificates.open(),
     types,
     excludedNamespaces: config.excludedNamespaces,
@@ -116,7 +115,9 @@ export async function startApp(
   };
 }
 
-async function listen(server: FastifyInstance, port: number): Promise<string> {
+type Listener = { listen(options: { port: number; host: string }): Promise<string> };
+
+async function listen(server: Listener, port: number): Promise<string> {
   return server.listen({ port, host: '::' }).catch((error: NodeJS.ErrnoException) => {
     // Machines without IPv6 have no such address.
     if (error.code === 'EAFNOSUPPORT' || error.code === 'EADDRNOTAVAIL')

@@ -8,7 +8,7 @@ const ALLOWED: Record<string, { local: string[]; packages: RegExp }> = {
   // A pure function of the request and its configuration; its server takes the certificates.
   admission: {
     local: ['admission', 'domain', 'certs'],
-    packages: /^(fastify|node:(http2|net|timers\/promises|tls))$/,
+    packages: /^node:(events|http2|net|stream|timers\/promises)$/,
   },
   coordination: {
     local: ['coordination', 'domain'],

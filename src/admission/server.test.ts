@@ -1,7 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { type ClientHttp2Session, connect } from 'node:http2';
 import { Agent, request as httpsRequest } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { createAuthority, issueServingCertificate } from '../certs/authority.ts';
@@ -48,16 +47,15 @@ function sourceOf(first: ServingCertificate): CertificateSource & { change(next:
 }
 
 async function start(source = certificates, drainMs = 0) {
-  const server = await createAdmissionServer({
+  const server = createAdmissionServer({
     ...{ certificates: source, drainMs },
     types: workloadTypes([]),
     excludedNamespaces: [],
     observe() {},
   });
-  await server.listen({ port: 0, host: '127.0.0.1' });
+  const address = await server.listen({ port: 0, host: '127.0.0.1' });
   onTestFinished(() => server.close());
-  const { port } = server.server.address() as AddressInfo;
-  return { server, port, ca: source.current().ca };
+  return { server, port: Number(new URL(address).port), ca: source.current().ca };
 }
 
 function openSession(port: number, ca: string): ClientHttp2Session {

@@ -7,8 +7,8 @@ export type ServingCertificate = { cert: string; key: string; ca: string };
  * Where the TLS server's certificate comes from. To serve a renewed one without a restart:
  *
  *     const { cert, key } = source.current();
- *     const app = fastify({ http2: true, https: { allowHTTP1: true, cert, key } });
- *     source.onChange(({ cert, key }) => app.server.setSecureContext({ cert, key }));
+ *     const server = createSecureServer({ allowHTTP1: true, cert, key });
+ *     source.onChange(({ cert, key }) => server.setSecureContext({ cert, key }));
  *
  * New connections then get the new certificate; open ones keep theirs. ALPN stays as it was, but every option of the
  * secure context itself (`minVersion`, `ciphers`) falls back to its default unless it is passed again. `ca` is for the

@@ -2,6 +2,7 @@ import { absenceProvenAboveBytes, canonicalName, indexNodeImages, notListed } fr
 import type { ImageSizes } from './image-sizes.ts';
 import type { KubernetesNode } from './kubernetes.ts';
 import { addGrowing, has, type NodeBits, remove } from './node-bits.ts';
+import { resourcesScore } from './node-choice.ts';
 import { freeBytes } from './node-room.ts';
 import { presenceBy } from './node-view.ts';
 import type { PresenceOf } from './task-progress.ts';
@@ -137,7 +138,9 @@ export function createImageIndex(sizes: ImageSizes): ImageIndex {
       if (before) known.delete(before);
       if (after) {
         known.set(after, { place, absenceProvenAboveBytes: absenceProvenAboveBytes(after.status?.images) });
-        freeBytes(after); // remembered: a plan must not add up thousands of lists at once
+        // Both are remembered: a plan must not work them out for thousands of nodes at once.
+        freeBytes(after);
+        resourcesScore(after);
       }
       relist(place, before, after);
       if (!after) leave(name);

@@ -4,7 +4,7 @@
  * can be told from nodes alone. docs/nodes.md tells users of it, and of what is left out.
  */
 
-import type { KubernetesNode, PreferredSchedulingTerm, Toleration } from './kubernetes.ts';
+import type { KubernetesNode, PreferredSchedulingTerm, Taint, Toleration } from './kubernetes.ts';
 import { compileNodeMatcher, type NodeMatcher, toleratedByAny } from './node-matching.ts';
 import { parseQuantity } from './quantity.ts';
 import { openSpread, type Place, type Spread, type SpreadConstraint } from './topology-spread.ts';
@@ -49,7 +49,11 @@ const DEFAULT_SPREAD: SpreadConstraint[] = [
 ];
 
 /** What the scheduler assumes of a container that requests nothing (pkg/scheduler/util/pod_resources.go). */
-const ASSUMED_REQUESTS = { cpu: 0.1, memory: 200 * 2 ** 20 };
+const ASSUMED_REQUESTS = [
+  ['cpu', 0.1],
+  ['memory', 200 * 2 ** 20],
+] as const;
+const NO_TAINTS: Taint[] = [];
 
 /**
  * Every node taken changes how all places stand. After so many ratings, which is after thousands of nodes in a few
@@ -60,7 +64,8 @@ const EXACT_RATINGS = 20_000;
 type Entry = {
   node: KubernetesNode;
   place: Place;
-  name: string;
+  /** By name. */
+  index: number;
   score: number;
   held: number;
   freeBytes: number;
@@ -70,16 +75,19 @@ type Group = { place: Place; entries: Entry[]; next: number };
 
 export function compileNodeChoice({ preferences = {}, tolerations, fitsAffinity }: ChoiceInput): NodeChoice {
   const preferred = compilePreferred(preferences.nodeAffinity ?? []);
-  const unwanted = ({ spec }: KubernetesNode) =>
-    (spec?.taints ?? []).filter(
-      (taint) => taint.effect === 'PreferNoSchedule' && !toleratedByAny(taint, tolerations),
-    ).length;
+  const unwanted = ({ spec }: KubernetesNode) => {
+    let count = 0;
+    for (const taint of spec?.taints ?? NO_TAINTS)
+      if (taint.effect === 'PreferNoSchedule' && !toleratedByAny(taint, tolerations)) count += 1;
+    return count;
+  };
   const isDomain = (constraint: SpreadConstraint, node: KubernetesNode) =>
     (constraint.nodeAffinityPolicy === 'Ignore' || fitsAffinity(node) === undefined) &&
     (constraint.nodeTaintsPolicy !== 'Honor' || toleratesAll(node, tolerations));
   const { topologySpreadConstraints: own } = preferences;
 
-  return ({ candidates, all, held, freeBytes }, count) => {
+  return ({ candidates: given, all, held, freeBytes }, count) => {
+    const candidates = byName(given);
     const affinity = normalize(candidates.map(preferred));
     const taints = normalize(candidates.map(unwanted));
     const constraints = own ?? DEFAULT_SPREAD;
@@ -87,7 +95,7 @@ export function compileNodeChoice({ preferences = {}, tolerations, fitsAffinity 
     const entries = candidates.map((node, index) => ({
       node,
       place: spread.places[index] as Place,
-      name: node.metadata.name ?? '',
+      index,
       score:
         WEIGHT.nodeAffinity * (affinity[index] ?? 0) +
         WEIGHT.taintToleration * (MAX_SCORE - (taints[index] ?? 0)) +
@@ -155,7 +163,17 @@ function compareEntries(a: Entry, b: Entry): number {
  * has some of the images, lest an image that cannot be pulled brings the others to one node after another.
  */
 function compareTied(a: Entry, b: Entry): number {
-  return b.held - a.held || b.freeBytes - a.freeBytes || (a.name < b.name ? -1 : 1);
+  return b.held - a.held || b.freeBytes - a.freeBytes || a.index - b.index;
+}
+
+/** Mostly they come so: to look is a comparison for each, to compare names in a sort a dozen. */
+function byName(nodes: KubernetesNode[]): KubernetesNode[] {
+  const isSorted = nodes.every((node, index) => index === 0 || nameOf(nodes[index - 1]) <= nameOf(node));
+  return isSorted ? nodes : nodes.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+}
+
+function nameOf(node: KubernetesNode | undefined): string {
+  return node?.metadata.name ?? '';
 }
 
 /** The weights of the terms that match, summed (plugin NodeAffinity). A malformed term matches nothing. */
@@ -186,15 +204,17 @@ function normalize(counts: number[]): number[] {
 const resourceScores = new WeakMap<KubernetesNode, number>();
 
 /** Plugin NodeResourcesFit, `LeastAllocated`, of a node with nothing but one pod of the workload: large ones first. */
-function resourcesScore(node: KubernetesNode): number {
+export function resourcesScore(node: KubernetesNode): number {
   const known = resourceScores.get(node);
   if (known !== undefined) return known;
-  const scores = Object.entries(ASSUMED_REQUESTS).flatMap(([resource, requested]) => {
+  let [sum, told] = [0, 0];
+  for (const [resource, requested] of ASSUMED_REQUESTS) {
     const there = parseQuantity(node.status?.allocatable?.[resource]) ?? 0;
-    return there > 0 ? Math.trunc((MAX_SCORE * Math.max(0, there - requested)) / there) : [];
-  });
-  const score =
-    scores.length > 0 ? Math.trunc(scores.reduce((sum, each) => sum + each, 0) / scores.length) : 0;
+    if (there <= 0) continue;
+    sum += Math.trunc((MAX_SCORE * Math.max(0, there - requested)) / there);
+    told += 1;
+  }
+  const score = told > 0 ? Math.trunc(sum / told) : 0;
   resourceScores.set(node, score);
   return score;
 }

@@ -38,8 +38,12 @@ export function taskNodes({ task, nodes, choice, sizes, ...asked }: TaskNodesInp
   const question = { ...asked, room };
   if (!maxNodes) return eligibleNodes(nodes, question);
   const busy = busyNodes(task);
-  const held = (node: KubernetesNode) =>
-    busy.has(nodeKey(node)) ? images.length : images.filter((_, index) => warm.has(node, index)).length;
+  const held = (node: KubernetesNode) => {
+    if (busy.size > 0 && busy.has(nodeKey(node))) return images.length;
+    let count = 0;
+    for (let index = 0; index < images.length; index += 1) if (warm.has(node, index)) count += 1;
+    return count;
+  };
   const choose = choice();
   const first = (candidates: KubernetesNode[], count: number) =>
     choose({ candidates, all: nodes, held, freeBytes }, count);

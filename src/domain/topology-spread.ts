@@ -51,10 +51,18 @@ export function openSpread(options: SpreadOptions): Spread {
   const { constraints, candidates, everyKey } = options;
   const byValues = new Map<string, Place>();
   const places = candidates.map((node) => {
+    let key = '';
+    for (const { topologyKey } of constraints) {
+      const value = domainOf(node, topologyKey);
+      key += value === undefined ? ',' : `=${value},`;
+    }
+    const known = byValues.get(key);
+    if (known) {
+      known.nodes += 1;
+      return known;
+    }
     const values = constraints.map(({ topologyKey }) => domainOf(node, topologyKey));
-    const key = values.map((value) => (value === undefined ? '' : `=${value}`)).join();
-    const place = byValues.get(key) ?? { values, excess: 0, score: 0, nodes: 0 };
-    place.nodes += 1;
+    const place: Place = { values, excess: 0, score: 0, nodes: 1 };
     byValues.set(key, place);
     return place;
   });

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import jsonPatch, { type Operation } from 'fast-json-patch';
-import type { AdmissionResult } from '../../src/admission/plugin.ts';
+import {
+  type AdmissionOptions,
+  type AdmissionResult,
+  createAdmission,
+} from '../../src/admission/admission.ts';
 import { createAdmissionServer } from '../../src/admission/server.ts';
 import { createAuthority, issueServingCertificate } from '../../src/certs/authority.ts';
 import { parseImageReference } from '../../src/domain/image-reference.ts';
@@ -19,6 +23,9 @@ import type { Case } from './reviews.ts';
 
 const TYPES = workloadTypes(readCustomWorkloads(DEFAULT_CUSTOM_WORKLOADS).types);
 
+/** Bytes that a review may have. */
+const MOST = 4 << 20;
+
 type Fields = Record<string, unknown>;
 type Response = {
   uid: string;
@@ -30,7 +37,7 @@ type Response = {
 };
 export type Answer = { status: number; body: string };
 
-/** The server as IPS runs it, asked without a socket, or by whoever asks it through one. */
+/** Admission as IPS runs it, asked without a socket, or by whoever asks its server through one. */
 export type Subject = {
   ask(request: Case): Promise<Answer>;
   /** Of every answer so far. */
@@ -45,31 +52,26 @@ export async function createSubject(): Promise<Subject> {
   const names = { dnsNames: ['localhost'], ipAddresses: ['127.0.0.1'] };
   const pair = await issueServingCertificate({ authority, ...names, now, validityDays: 1 });
   const results: Subject['results'] = new Map();
-  const server = await createAdmissionServer({
-    drainMs: 0,
-    certificates: { current: () => ({ ...pair, ca: authority.cert }), onChange() {}, close() {} },
+  const options: AdmissionOptions = {
     excludedNamespaces: ['kube-system'],
     types: TYPES,
     observe(result, _seconds, error) {
       results.set(result, (results.get(result) ?? 0) + 1);
       if (error) throw error;
     },
-  });
+  };
+  const answer = createAdmission(options);
+  const certificates = { current: () => ({ ...pair, ca: authority.cert }), onChange() {}, close() {} };
+  const server = createAdmissionServer({ ...options, certificates, drainMs: 0 });
   return {
     results,
     async ask({ path, body }) {
-      const headers = { 'content-type': 'application/json' };
-      const { statusCode, payload } = await server.inject({
-        method: 'POST',
-        url: path,
-        payload: body,
-        headers,
-      });
-      return { status: statusCode, body: payload };
+      const bytes = Buffer.from(body);
+      const asked = { method: 'POST', path, contentType: 'application/json' };
+      return answer({ ...asked, body: bytes.length > MOST ? undefined : bytes });
     },
     async port() {
-      await server.listen({ port: 0, host: '127.0.0.1' });
-      return (server.server.address() as { port: number }).port;
+      return Number(new URL(await server.listen({ port: 0, host: '127.0.0.1' })).port);
     },
     close: () => server.close(),
   };
@@ -84,11 +86,7 @@ export async function check(request: Case, ask: Subject['ask']): Promise<void> {
   const review = parsed(request.body);
   const uid = fields(fields(review)?.['request'])?.['uid'];
   if (typeof uid !== 'string') {
-    assert.equal(
-      answer.status,
-      Buffer.byteLength(request.body) > 4 << 20 ? 413 : 400,
-      'no review is refused',
-    );
+    assert.equal(answer.status, Buffer.byteLength(request.body) > MOST ? 413 : 400, 'no review is refused');
     assert.ok(text(fields(parsed(answer.body))?.['message']), 'a refusal says why');
     return;
   }

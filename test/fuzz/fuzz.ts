@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
-import type { AdmissionResult } from '../../src/admission/plugin.ts';
+import type { AdmissionResult } from '../../src/admission/admission.ts';
 import { check, createSubject, type Subject } from './checks.ts';
 import { type Case, cases } from './reviews.ts';
 

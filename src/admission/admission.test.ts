@@ -1,7 +1,6 @@
-import fastify from 'fastify';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { workloadTypes } from '../domain/workload-types.ts';
-import { type AdmissionResult, admissionPlugin } from './plugin.ts';
+import { type AdmissionResult, createAdmission } from './admission.ts';
 
 const OPTED_IN = {
   metadata: { name: 'web', annotations: { 'ips/prewarm': 'true' }, labels: {} },
@@ -15,21 +14,19 @@ const WARMER = {
   spec: {},
 };
 
-async function server() {
+function admission() {
   const observed: { result: AdmissionResult; seconds: number }[] = [];
-  const app = fastify();
-  await app.register(admissionPlugin, {
+  const answer = createAdmission({
     types: workloadTypes([]),
     excludedNamespaces: ['kube-system', 'ips-system'],
     observe: (result, seconds) => observed.push({ result, seconds }),
   });
-  onTestFinished(() => app.close());
-  async function post(url: string, payload: object | string) {
-    const headers = { 'content-type': 'application/json' };
-    const response = await app.inject({ method: 'POST', url, payload, headers });
-    return { status: response.statusCode, body: response.json() };
+  function post(path: string, payload: object | string) {
+    const body = Buffer.from(typeof payload === 'string' ? payload : JSON.stringify(payload));
+    const answered = answer({ method: 'POST', path, contentType: 'application/json', body });
+    return { status: answered.status, body: JSON.parse(answered.body) };
   }
-  return { app, post, results: () => observed.map(({ result }) => result), observed };
+  return { answer, post, results: () => observed.map(({ result }) => result), observed };
 }
 
 function review(object: object, request: object = {}) {
@@ -120,34 +117,34 @@ describe('/mutate', () => {
       patch: null,
       result: 'unchanged',
     },
-  ])('$what', async ({ object, request, response, patch, result }) => {
-    const { post, results } = await server();
-    const { status, body } = await post('/mutate', review(object, request));
+  ])('$what', ({ object, request, response, patch, result }) => {
+    const { post, results } = admission();
+    const { status, body } = post('/mutate', review(object, request));
     expect(status).toBe(200);
     expect(body).toEqual({ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response });
     expect(patchOf(body)).toEqual(patch);
     expect(results()).toEqual([result]);
   });
 
-  it('takes the time-out that the API server appends to the path, and answers a dry run alike', async () => {
-    const { post } = await server();
-    const dryRun = await post('/mutate?timeout=2s', review(OPTED_IN, { dryRun: true }));
+  it('takes the time-out that the API server appends to the path, and answers a dry run alike', () => {
+    const { post } = admission();
+    const dryRun = post('/mutate?timeout=2s', review(OPTED_IN, { dryRun: true }));
     expect(dryRun.status).toBe(200);
-    expect(dryRun).toEqual(await post('/mutate', review(OPTED_IN)));
+    expect(dryRun).toEqual(post('/mutate', review(OPTED_IN)));
   });
 
-  it('tells how long each took, in seconds', async () => {
-    const { post, observed } = await server();
-    await post('/mutate', review(OPTED_IN));
+  it('tells how long each took, in seconds', () => {
+    const { post, observed } = admission();
+    post('/mutate', review(OPTED_IN));
     expect(observed[0]?.seconds).toBeGreaterThan(0);
     expect(observed[0]?.seconds).toBeLessThan(0.5);
   });
 });
 
 describe('/pin', () => {
-  it('pins a warmer to the node of its index', async () => {
-    const { post, results } = await server();
-    const { status, body } = await post('/pin?timeout=5s', review(WARMER));
+  it('pins a warmer to the node of its index', () => {
+    const { post, results } = admission();
+    const { status, body } = post('/pin?timeout=5s', review(WARMER));
     expect(status).toBe(200);
     expect(patchOf(body)).toEqual([
       { op: 'add', path: '/spec/nodeName', value: 'node-b' },
@@ -159,17 +156,17 @@ describe('/pin', () => {
   it.each<{ what: string; object: unknown; message: string }>([
     { what: 'no pod', object: null, message: 'ips: the review holds no object with metadata' },
     { what: 'a pod of wrong types', object: { ...WARMER, spec: 7 }, message: 'ips: the warmer has no spec' },
-  ])('refuses $what', async ({ object, message }) => {
-    const { post, results } = await server();
-    const { status, body } = await post('/pin', review(object as object));
+  ])('refuses $what', ({ object, message }) => {
+    const { post, results } = admission();
+    const { status, body } = post('/pin', review(object as object));
     expect(status).toBe(200);
     expect(body.response).toEqual({ uid: 'u1', allowed: false, status: { code: 403, message } });
     expect(results()).toEqual(['denied']);
   });
 
-  it('refuses a warmer that it cannot pin', async () => {
-    const { post, results } = await server();
-    const { status, body } = await post('/pin', review({ ...WARMER, metadata: { labels: {} } }));
+  it('refuses a warmer that it cannot pin', () => {
+    const { post, results } = admission();
+    const { status, body } = post('/pin', review({ ...WARMER, metadata: { labels: {} } }));
     expect(status).toBe(200);
     expect(body.response).toEqual({
       uid: 'u1',
@@ -179,9 +176,9 @@ describe('/pin', () => {
     expect(results()).toEqual(['denied']);
   });
 
-  it('pins in every namespace, since an unpinned warmer must nowhere exist', async () => {
-    const { post } = await server();
-    const { body } = await post('/pin', review(WARMER, { namespace: 'kube-system' }));
+  it('pins in every namespace, since an unpinned warmer must nowhere exist', () => {
+    const { post } = admission();
+    const { body } = post('/pin', review(WARMER, { namespace: 'kube-system' }));
     expect(body.response).toMatchObject({ allowed: true, patchType: 'JSONPatch' });
   });
 });
@@ -192,9 +189,9 @@ describe('what is no review', () => {
     { url: '/mutate', payload: [] },
     { url: '/pin', payload: { request: { uid: 7, object: WARMER } } },
     { url: '/pin', payload: '"x"' },
-  ])('$url refuses $payload with a code and what it should have been', async ({ url, payload }) => {
-    const { post, results } = await server();
-    expect(await post(url, payload)).toEqual({
+  ])('$url refuses $payload with a code and what it should have been', ({ url, payload }) => {
+    const { post, results } = admission();
+    expect(post(url, payload)).toEqual({
       status: 400,
       body: {
         code: 'IPS_ADMISSION_INVALID',
@@ -204,38 +201,43 @@ describe('what is no review', () => {
     expect(results()).toEqual(['invalid']);
   });
 
-  it.each<{
-    what: string;
-    method: 'GET' | 'POST';
-    url: string;
-    payload?: string;
-    type: string;
-    status: number;
-  }>([
-    { what: 'no JSON', method: 'POST', url: '/mutate', payload: '{', type: 'application/json', status: 400 },
-    { what: 'another content type', method: 'POST', url: '/pin', payload: 'x', type: 'text/x', status: 415 },
-    { what: 'another method', method: 'GET', url: '/mutate', type: 'application/json', status: 404 },
-    { what: 'another path', method: 'POST', url: '/', payload: '{}', type: 'application/json', status: 404 },
-  ])('$what is answered with $status', async ({ method, url, payload, type, status }) => {
-    const { app, results } = await server();
-    const response = await app.inject({
-      method,
-      url,
-      headers: { 'content-type': type },
-      ...(payload === undefined ? {} : { payload }),
+  it.each<{ what: string; status: number; request: object }>([
+    { what: 'no JSON', status: 400, request: { body: Buffer.from('{') } },
+    { what: 'nothing', status: 400, request: { body: Buffer.alloc(0) } },
+    { what: 'too much', status: 413, request: { body: undefined } },
+    { what: 'another content type', status: 415, request: { contentType: 'application/jsonp' } },
+    { what: 'no content type', status: 415, request: { contentType: undefined } },
+    { what: 'another method', status: 404, request: { method: 'GET' } },
+    { what: 'another path', status: 404, request: { path: '/' } },
+    { what: 'a path of every object', status: 404, request: { path: '/constructor' } },
+    { what: 'no path', status: 404, request: { path: undefined } },
+  ])('$what is answered with $status', ({ request, status }) => {
+    const { answer, results } = admission();
+    const good = { method: 'POST', path: '/mutate', contentType: 'application/json' };
+    const answered = answer({ ...good, body: Buffer.from(JSON.stringify(review(OPTED_IN))), ...request });
+    expect(answered.status).toBe(status);
+    expect(JSON.parse(answered.body)).toEqual({
+      code: expect.stringMatching(/^IPS_ADMISSION_[A-Z_]+$/),
+      message: expect.stringMatching(/./),
     });
-    expect(response.statusCode).toBe(status);
     // Who asks for something else does not ask for admission.
     expect(results()).toEqual(status === 404 ? [] : ['invalid']);
   });
 
-  it('lets through an object that no API server would send, and says what it could not read', async () => {
-    const { post, results } = await server();
+  it('takes JSON by any spelling of its type', () => {
+    const { answer } = admission();
+    const body = Buffer.from(JSON.stringify(review(OPTED_IN)));
+    const contentType = 'Application/JSON; charset=utf-8';
+    expect(answer({ method: 'POST', path: '/mutate', contentType, body }).status).toBe(200);
+  });
+
+  it('lets through an object that no API server would send, and says what it could not read', () => {
+    const { post, results } = admission();
     const broken = {
       metadata: { annotations: { 'ips/prewarm': 'true' } },
       spec: { template: { spec: { containers: [null] } } },
     };
-    const { status, body } = await post('/mutate', review(broken));
+    const { status, body } = post('/mutate', review(broken));
     expect(status).toBe(200);
     expect(body.response).toMatchObject({ uid: 'u1', allowed: true });
     expect(body.response.warnings).toContain('ips: containers: 1 of 1 cannot be read; ignored');

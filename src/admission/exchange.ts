@@ -1,0 +1,81 @@
+import {
+  constants,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type IncomingHttpHeaders,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { Readable } from 'node:stream';
+import type { HttpAnswer, HttpRequest } from './admission.ts';
+
+/** One request and its answer, in HTTP/2 or HTTP/1.1. */
+export type Exchange = Omit<HttpRequest, 'body'> & {
+  body: Readable;
+  /** Tells the other side to take its next request elsewhere, where the protocol says so in an answer. */
+  answer(answer: HttpAnswer, isLast: boolean): void;
+  /** Called once, however it ended. */
+  onClose(done: () => void): void;
+  cutOff(): void;
+};
+
+const TYPE = 'application/json; charset=utf-8';
+
+export function exchangeOfStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Exchange {
+  // Who leaves ends the stream with an error; it closes all the same.
+  stream.on('error', ignore);
+  return {
+    method: headers[':method'],
+    path: headers[':path'],
+    contentType: headers['content-type'],
+    body: stream,
+    answer({ status, body }) {
+      // It ends, too, where the other side has left in the middle.
+      if (stream.destroyed || stream.closed) return;
+      stream.respond({ ':status': status, 'content-type': TYPE, 'content-length': Buffer.byteLength(body) });
+      stream.end(body);
+    },
+    onClose: (done) => void stream.once('close', done),
+    cutOff: () => stream.close(constants.NGHTTP2_CANCEL),
+  };
+}
+
+/** Of HTTP/1.1, whatever its types are called. */
+export function exchangeOfRequest(request: Http2ServerRequest, response: Http2ServerResponse): Exchange {
+  request.on('error', ignore);
+  return {
+    method: request.method,
+    path: request.url,
+    contentType: request.headers['content-type'],
+    body: request,
+    answer({ status, body }, isLast) {
+      response.writeHead(status, {
+        ...{ 'content-type': TYPE, 'content-length': Buffer.byteLength(body) },
+        ...(isLast ? { connection: 'close' } : {}),
+      });
+      response.end(body);
+    },
+    // Not of the request: that may be over long before its answer has left.
+    onClose: (done) => void response.once('close', done),
+    cutOff: () => request.socket.destroy(),
+  };
+}
+
+/** The body as one piece, to `done`; undefined where it is longer than the limit. What is too long is read, and dropped. */
+export function readBody(body: Readable, limit: number, done: (body: Buffer | undefined) => void): void {
+  const parts: Buffer[] = [];
+  let length = 0;
+  body.on('data', (part: Buffer) => {
+    length += part.length;
+    if (length <= limit) parts.push(part);
+    else parts.length = 0;
+  });
+  body.once('end', () => {
+    const whole = parts.length === 1 ? parts[0] : Buffer.concat(parts);
+    // A stream of HTTP/2 lives on until the next collection of the whole heap, and with it what it holds. These are
+    // parts of 64 kB, which count: nine such collections there were where there is one without them.
+    parts.length = 0;
+    done(length > limit ? undefined : whole);
+  });
+}
+
+function ignore(): void {}
