@@ -40,7 +40,7 @@ export async function startComponents(
   });
   for (const node of cluster.nodes) await startContainerd(cluster, node);
   await waitFor('the registry', async () => (await fetch(`${cluster.registry.url}/v2/`)).ok, {
-    timeoutMs: 20_000,
+    timeoutMs: 60_000,
   });
   await pushTestImage(cluster, 'pause:3.10', 1024, { executable: 'pause' });
   await pushTestImage(cluster, 'noop:1', 0, { executable: 'noop' });
