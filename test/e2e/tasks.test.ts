@@ -24,7 +24,9 @@ beforeAll(async () => {
   other = await createKit('others');
   fronts = await startRegistryFronts(kit.cluster);
   jobs = kit.watch('jobs', 'NAME:.metadata.name,TASK:.metadata.labels.ips/task');
-  ips = await startIps(kit.cluster, { env: { COLLECTED_RETRY_SECONDS: '30', RESYNC_SECONDS: '5' } });
+  ips = await startIps(kit.cluster, {
+    env: { COLLECTED_RETRY_SECONDS: '30', MAX_NAMESPACE_TASKS: '2', RESYNC_SECONDS: '5' },
+  });
   collectedTwice = collectTwice();
   collectedTwice.catch(() => {}); // told by the test that waits for it
 });
