@@ -149,7 +149,7 @@ test('with Redis away and back, and emptied, all ends warm and nothing is done t
     await waitFor('the replica to say that Redis is away', async () =>
       /Redis/.test(await coordination(replica)),
     );
-    expect(await partsUp(replica)).toEqual([0, 0, 0]);
+    await expect.poll(() => partsUp(replica), { timeout: 60_000 }).toEqual([0, 0, 0]);
   }
   const away = await quickestReviews(replicas.all, 200);
   console.error(`• quickest admission, ms: ${rounded(usual)} with Redis, ${rounded(away)} without`);
@@ -161,7 +161,7 @@ test('with Redis away and back, and emptied, all ends warm and nothing is done t
   await Promise.all(redis.map((server) => server.start()));
   for (const replica of replicas.all) {
     await waitFor('the replica to use Redis again', async () => (await coordination(replica)) === 'ok');
-    expect(await partsUp(replica)).toEqual([1, 1, 1]);
+    await expect.poll(() => partsUp(replica), { timeout: 60_000 }).toEqual([1, 1, 1]);
   }
   await applyMany('back', 6, { annotations: { 'ips/concurrent-pulls': '2' } });
   await waitFor('the next Jobs', async () => (await tasksOf('back')).some(({ status }) => status?.batches));
