@@ -2,6 +2,7 @@ import { HttpMethod, type KubeConfig, RequestContext } from '@kubernetes/client-
 import { fetch, type Response } from 'undici';
 import type { JsonPatchOperation } from '../domain/json-patch.ts';
 import type { KubernetesObject } from '../domain/kubernetes.ts';
+import { dropConnections } from './config.ts';
 import { KubeError } from './errors.ts';
 import { type Resource, resourcePath } from './resources.ts';
 
@@ -83,10 +84,13 @@ export type KubeClientOptions = {
   userAgent: string;
   /** Called when the API server answers again after it could not be reached for this long. */
   onReturn?: (awayMs: number) => void;
+  /** How long a call may take. */
+  timeoutMs?: number;
 };
 
 export function createKubeClient(config: KubeConfig, options: KubeClientOptions): KubeClient {
   const server = config.getCurrentCluster()?.server ?? '';
+  const { timeoutMs = REQUEST_TIMEOUT_MS } = options;
   /** When the first request was sent that got no answer. */
   let awaySinceMs: number | undefined;
   let answeredMs = Number.NEGATIVE_INFINITY;
@@ -127,7 +131,10 @@ export function createKubeClient(config: KubeConfig, options: KubeClientOptions)
     }).catch((error: unknown) => {
       // Not what the caller gave up itself, nor one request that failed while others were answered.
       const ownWish = error instanceof DOMException && error.name === 'AbortError';
-      if (!ownWish && sentMs > answeredMs) awaySinceMs ??= sentMs;
+      if (!ownWish && sentMs > answeredMs) {
+        awaySinceMs ??= sentMs;
+        if (isTimeout(error)) dropConnections(config);
+      }
       throw unreachable(error);
     });
     noteAnswer();
@@ -142,7 +149,7 @@ export function createKubeClient(config: KubeConfig, options: KubeClientOptions)
     body?: Body,
     accept?: string,
   ): Promise<T> {
-    const response = await send(method, path, query, AbortSignal.timeout(REQUEST_TIMEOUT_MS), body, accept);
+    const response = await send(method, path, query, AbortSignal.timeout(timeoutMs), body, accept);
     return (await response.json().catch((error: unknown) => {
       throw unreachable(error);
     })) as T;
@@ -219,6 +226,10 @@ async function* linesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string>
     rest = lines.pop() ?? '';
     yield* lines.filter(Boolean);
   }
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof DOMException && error.name === 'TimeoutError';
 }
 
 function unreachable(error: unknown): KubeError {

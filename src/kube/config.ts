@@ -17,6 +17,13 @@ class SharedConnectionConfig extends KubeConfig {
     if (this.kept.dispatcher) context.setDispatcher(this.kept.dispatcher);
   }
 
+  drop(): void {
+    const { dispatcher } = this.kept ?? {};
+    this.kept = undefined;
+    // What waits on it fails now, and is tried again on another.
+    dispatcher?.destroy().catch(() => {});
+  }
+
   private connectionIdentity(): string {
     const cluster = this.getCurrentCluster();
     const user = this.getCurrentUser();
@@ -25,6 +32,14 @@ class SharedConnectionConfig extends KubeConfig {
     );
     return JSON.stringify([cluster?.server, cluster?.caData, user?.certData, ...files]);
   }
+}
+
+/**
+ * Lets the next request open a connection of its own. A process that was stopped while the API server died may never be
+ * told so: its HTTP/2 session stays open on a dead socket, and every request waits in it.
+ */
+export function dropConnections(config: KubeConfig): void {
+  if (config instanceof SharedConnectionConfig) config.drop();
 }
 
 /** The API server's address and our credentials: from `file` where it is given, else from the pod IPS runs in. */
