@@ -186,6 +186,29 @@ describe('the admission server', () => {
     expect(Number(/timeout=(\d+)/.exec(String(headers?.['keep-alive']))?.[1])).toBeGreaterThan(90);
   });
 
+  it('resets a connection of HTTP/1.1 that was opened ahead and not used: an answer would be taken for that of a call', async () => {
+    const { port, ca } = await start();
+    const socket = connectTls({ host: 'localhost', port, ca, ALPNProtocols: ['http/1.1'] });
+    let told = '';
+    socket.on('data', (part) => {
+      told += part;
+    });
+    const error = await new Promise<NodeJS.ErrnoException | undefined>((resolve) => {
+      socket.on('error', resolve);
+      socket.on('close', () => resolve(undefined));
+    });
+    expect([told, error?.code]).toEqual(['', 'ECONNRESET']);
+  });
+
+  it('answers what is no request of HTTP/1.1 with 400', async () => {
+    const { port, ca } = await start();
+    const socket = connectTls({ host: 'localhost', port, ca, ALPNProtocols: ['http/1.1'] });
+    socket.write('no request\r\n\r\n');
+    let told = '';
+    for await (const part of socket) told += part;
+    expect(told).toMatch(/^HTTP\/1.1 400 /);
+  });
+
   it('is trusted by nobody who does not know its authority', async () => {
     const { port } = await start();
     const other = await newCertificate();

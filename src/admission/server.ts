@@ -28,6 +28,8 @@ const SWEEP_MS = 1_000;
 const LAST_ANSWERS_MS = 2_000;
 const FLUSH_MS = 50;
 
+const BAD_REQUEST = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n';
+
 export type AdmissionServer = {
   /** Resolves with the address as a URL. */
   listen(options: { port: number; host: string }): Promise<string>;
@@ -78,6 +80,13 @@ export function createAdmissionServer(
     connections.add(socket);
     socket.once('close', () => connections.delete(socket));
   });
+  // Where a connection of HTTP/1.1 was opened ahead of a call that went elsewhere, Node would answer 408 when its time is
+  // over, which a call that begins at that moment would take for its own answer.
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') underlying(connections, socket)?.resetAndDestroy();
+    else if (socket.writable) socket.write(BAD_REQUEST);
+    socket.destroy();
+  });
   // Those time-outs are not for HTTP/2; and who does not take the answer keeps it in our memory.
   const sweep = setInterval(() => {
     for (const [exchange, since] of inFlight) if (Date.now() - since > REQUEST_TIMEOUT_MS) exchange.cutOff();
@@ -112,4 +121,11 @@ export function createAdmissionServer(
       await closed;
     },
   };
+}
+
+/** That of TCP, which alone can be reset. */
+function underlying(connections: Iterable<Socket>, { remoteAddress, remotePort }: Socket): Socket | undefined {
+  for (const each of connections)
+    if (each.remotePort === remotePort && each.remoteAddress === remoteAddress) return each;
+  return undefined;
 }

@@ -91,7 +91,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const again = await turns.run(name, (turn) => look(key, turn));
     if (!turns.owns(name)) {
       countActive(key, false);
-      shares.leave(key);
+      await shares.release(key);
     }
     return again;
   };

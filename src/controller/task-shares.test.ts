@@ -140,9 +140,19 @@ describe('places and tokens', () => {
     const [one, other] = [replica(), replica()];
     const a = set('a', 0);
     await one.claim(a, asking(4));
-    one.leave('shop/a');
+    await one.release('shop/a');
     await other.claim(a, asking(4));
     await one.release('shop/a');
     expect(await one.claim(set('b', 0), asking(4))).toBe(0);
+  });
+
+  it('of a task that another replica took, and found done, are free', async () => {
+    const { set, replica } = cluster({ slots: 1 });
+    const [one, other] = [replica(), replica()];
+    const a = set('a', 0);
+    await one.claim(a, asking(4));
+    await one.release('shop/a');
+    expect(await other.claim(a, asking(0))).toBe(0);
+    expect(await other.claim(set('b', 0), asking(4))).toBe(4);
   });
 });

@@ -9,10 +9,11 @@ import { type Informer, keyOf } from '../kube/informer.ts';
 export type TaskShares = {
   /** Tells what the task has, and gives how many warmers it may start now, up to `wanted`. */
   claim(task: PrewarmTask, ask: TaskAsk): Promise<number>;
-  /** Gives back everything. */
+  /**
+   * Gives back everything: also where another replica has the task now, which tells what it holds itself, or nothing,
+   * where all was done when it came.
+   */
   release(key: string): Promise<void>;
-  /** Another replica has the task: what it holds is told by that one. */
-  leave(key: string): void;
   isWaiting(key: string): boolean;
   /** The task looks different from how it did: where it uses less than before, there may be room for those that wait. */
   taskChanged(before: PrewarmTask | undefined, after: PrewarmTask | undefined): void;
@@ -100,15 +101,11 @@ export function createTaskShares(options: TaskSharesOptions): TaskShares {
 
   async function release(key: string): Promise<void> {
     if (!told.has(key)) return;
-    leave(key);
-    await Promise.all([tokens.release(key), slots.release(key)]);
-    wake(0);
-  }
-
-  function leave(key: string): void {
     told.delete(key);
     active.delete(key);
     waiting.delete(key);
+    await Promise.all([tokens.release(key), slots.release(key)]);
+    wake(0);
   }
 
   /** Whoever warms keeps its place until nothing is left to do. */
@@ -140,7 +137,6 @@ export function createTaskShares(options: TaskSharesOptions): TaskShares {
       return granted;
     },
     release,
-    leave,
     isWaiting: (key) => waiting.has(key),
     taskChanged(before, after) {
       const count = (task: PrewarmTask | undefined) => task?.status?.batches?.length ?? 0;

@@ -26,6 +26,8 @@ const EXPIRES_MS = 30_000;
 /** Of its time, as for the lock on Redis. */
 const MARGIN = 0.1;
 const RETRY_MS = 1000;
+/** At the end: an API server that does not answer is not waited for, since the lease expires by itself. */
+const CLOSE_MS = 1000;
 
 /**
  * One lease for all names: one replica does the work, and the next takes over when the lease has not changed for its
@@ -45,6 +47,12 @@ export function createLeaseLock(options: LeaseLockOptions): LeaseLock {
   const isLeader = () => performance.now() < leadsUntilMs;
   const holder = () => seen?.lease.spec?.holderIdentity || undefined;
 
+  /** What another did meanwhile has to be read, under each name: none is ours still when this replica leads again. */
+  function cease(): void {
+    leadsUntilMs = Number.NEGATIVE_INFINITY;
+    names.clear();
+  }
+
   function tell(): void {
     if (!isLeader()) names.clear();
     const state = JSON.stringify([isLeader(), problem]);
@@ -56,7 +64,7 @@ export function createLeaseLock(options: LeaseLockOptions): LeaseLock {
   function see(lease: Lease): void {
     if (seen?.lease.metadata.resourceVersion === lease.metadata.resourceVersion) return;
     seen = { lease, atMs: performance.now() };
-    if (holder() !== identity) leadsUntilMs = Number.NEGATIVE_INFINITY;
+    if (holder() !== identity) cease();
     wake();
   }
 
@@ -152,12 +160,13 @@ export function createLeaseLock(options: LeaseLockOptions): LeaseLock {
       const led = isLeader();
       ended.abort();
       wake();
-      leadsUntilMs = Number.NEGATIVE_INFINITY;
-      names.clear();
+      cease();
       // A renewal that is on its way must not come after.
-      await running;
-      leadsUntilMs = Number.NEGATIVE_INFINITY;
-      if (led) await api.replace(write('')).catch(() => {});
+      const givenBack = running.then(async () => {
+        cease();
+        if (led) await api.replace(write('')).catch(() => {});
+      });
+      await Promise.race([givenBack, sleep(CLOSE_MS, undefined, { ref: false })]);
     },
   };
 }
