@@ -219,7 +219,7 @@ describe('readConfig', () => {
     },
     {
       environment: { QUEUE_REDIS_ADDRESS: 'a' },
-      error: 'COORDINATION: memory does not use the Redis servers that are named; leave one of the two out',
+      error: 'QUEUE_REDIS_ADDRESS needs REDIS_ADDRESSES: by it alone replicas share no work',
     },
     {
       environment: { REDIS_ADDRESSES: 'a,b' },

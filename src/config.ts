@@ -349,7 +349,11 @@ function coordinationProblems(config: Config): string[] {
   const problems: [boolean, string][] = [
     [coordination === 'redis' && redisAddresses.length === 0, 'COORDINATION: redis needs REDIS_ADDRESSES'],
     [
-      coordination !== 'redis' && addresses.length > 0,
+      coordination !== 'redis' && Boolean(queueRedisAddress) && redisAddresses.length === 0,
+      'QUEUE_REDIS_ADDRESS needs REDIS_ADDRESSES: by it alone replicas share no work',
+    ],
+    [
+      coordination !== 'redis' && redisAddresses.length > 0,
       `COORDINATION: ${coordination} does not use the Redis servers that are named; leave one of the two out`,
     ],
     [count !== undefined, `REDIS_ADDRESSES ${count}`],

@@ -107,6 +107,14 @@ describe('places and tokens', () => {
     },
   );
 
+  it('of a task itself are not taken for those of others, and its replica knows best what it has', async () => {
+    const { set, replica } = cluster({ slots: 2 });
+    const { claim } = replica();
+    expect(await claim(set('a', 4), { open: true, running: 4, wanted: 6, rank: 0 })).toBe(6);
+    expect(await claim(set('a', 10), { open: true, running: 3, wanted: 0, rank: 0 })).toBe(0);
+    expect(await claim(set('b', 0), asking(7))).toBe(7);
+  });
+
   it('of a replica that died are still in use while its warmers run', async () => {
     const { set, replica } = cluster({ recorded: false, slots: 1 });
     const { claim } = replica();

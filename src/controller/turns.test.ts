@@ -107,6 +107,21 @@ describe('a turn', () => {
     expect(one.owns(NAME)).toBe(false);
   });
 
+  const job = { apiVersion: 'batch/v1', kind: 'Job', metadata: { name: 'web' } };
+  it.each<[string, (turn: Turn) => Promise<unknown>]>([
+    ['makes nothing', ({ write }) => write.create(RESOURCES.jobs, 'shop', job)],
+    ['writes no status', ({ write }) => write.replaceStatus(RESOURCES.tasks, job)],
+    ['patches nothing', ({ write }) => write.mergePatch(RESOURCES.tasks, 'shop', 'web', {})],
+    ['removes nothing', ({ write }) => write.remove(RESOURCES.jobs, 'shop', 'web')],
+  ])('without the lock %s', async (_, ask) => {
+    const { one, other, done } = replicas();
+    await one.run(NAME, write);
+    done.length = 0;
+    const again = await other.run(NAME, async (turn) => void (await ask(turn)));
+    expect(again?.afterMs).toBeGreaterThan(0);
+    expect(done).toEqual([]);
+  });
+
   it('is alone with its name, and others go on beside it', async () => {
     const { one, done } = replicas({ shared: false });
     let go = () => {};

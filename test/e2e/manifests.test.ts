@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { type Cluster, kubectl } from '../cluster/cluster.ts';
@@ -14,8 +14,14 @@ beforeAll(async () => {
 
 const components = await readdir(join(DEPLOY, 'components'));
 const overlays = await readdir(join(DEPLOY, 'overlays'));
-/** One an overlay has already, and the other would come in its place. */
+/** One an overlay has already, and the other comes in its place. */
 const others = components.filter((name) => !['redis', 'lease'].includes(name));
+
+async function passes(folder: string): Promise<void> {
+  const checked = await kubectl(cluster, ['apply', '--dry-run=server', '--validate=strict', '-k', folder]);
+  const objects = (await kubectl(cluster, ['kustomize', folder])).split('\n---\n');
+  expect(checked.trim().split('\n')).toHaveLength(objects.length);
+}
 
 test.each([
   { title: 'deploy/', resource: '.', components: [] },
@@ -37,7 +43,18 @@ test.each([
     components: components.map((name) => relative(folder, join(DEPLOY, 'components', name))),
   };
   await writeFile(join(folder, 'kustomization.yaml'), JSON.stringify(kustomization));
-  const checked = await kubectl(cluster, ['apply', '--dry-run=server', '--validate=strict', '-k', folder]);
-  const objects = (await kubectl(cluster, ['kustomize', folder])).split('\n---\n');
-  expect(checked.trim().split('\n')).toHaveLength(objects.length);
+  await passes(folder);
+});
+
+test('so does deploy/overlays/ha with the Lease in the place of Redis, as docs/high-availability.md has it', async () => {
+  const folder = await mkdtemp(join(cluster.folder, 'manifests-'));
+  await cp(DEPLOY, folder, { recursive: true });
+  const overlay = join(folder, 'overlays/ha');
+  const file = join(overlay, 'kustomization.yaml');
+  const text = await readFile(file, 'utf8');
+  await writeFile(file, text.replace('- ../../components/redis', '- ../../components/lease'));
+  await passes(overlay);
+  const built = await kubectl(cluster, ['kustomize', overlay]);
+  expect(built).toContain('COORDINATION: lease');
+  expect(built).not.toMatch(/redis/i);
 });
