@@ -124,7 +124,10 @@ export function createAdmissionServer(
 }
 
 /** That of TCP, which alone can be reset. */
-function underlying(connections: Iterable<Socket>, { remoteAddress, remotePort }: Socket): Socket | undefined {
+function underlying(
+  connections: Iterable<Socket>,
+  { remoteAddress, remotePort }: Socket,
+): Socket | undefined {
   for (const each of connections)
     if (each.remotePort === remotePort && each.remoteAddress === remoteAddress) return each;
   return undefined;
