@@ -37,13 +37,14 @@ import { type Informer, keyOf } from '../kube/informer.ts';
 import { RESOURCES } from '../kube/resources.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { BatchWatch } from './batch-watch.ts';
+import { createEndCancelled } from './end-cancelled.ts';
 import { createPlanFence } from './plan-fence.ts';
 import type { TaskShares } from './task-shares.ts';
 import { type Turn, type Turns, taskLock } from './turns.ts';
 import { type Again, soonest } from './work-queue.ts';
 
 export type TaskReconcilerOptions = {
-  client: Pick<KubeClient, 'get'>;
+  client: Pick<KubeClient, 'get' | 'remove'>;
   tasks: Informer<PrewarmTask>;
   nodes: Pick<NodeIndex, 'all' | 'fitting' | 'unwell' | 'keys'>;
   /** Of the images on those nodes. */
@@ -83,17 +84,20 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   const warming = new Set<string>();
   const fence = createPlanFence(options);
   const removed = new WeakSet<Job>();
+  const endCancelled = createEndCancelled({
+    ...{ client, jobsOf: options.batchWatch.jobsOf, mayRemove: fence.mayRemove },
+  });
   for (const reason of USUAL_REASONS) metrics.pullFailures.inc({ reason }, 0);
   for (const change of USUAL_CHANGES) metrics.widthChanges.inc(change, 0);
 
   return async function reconcile(key: string): Promise<Again> {
     const name = taskLock(key);
     const again = await turns.run(name, (turn) => look(key, turn));
-    if (!turns.owns(name)) {
-      countActive(key, false);
-      await shares.release(key);
-    }
-    return again;
+    if (turns.owns(name)) return again;
+    countActive(key, false);
+    await shares.release(key);
+    // Refused: another replica has it.
+    return again && soonest(again, await endCancelled(tasks.get(key)));
   };
 
   async function look(key: string, turn: Turn): Promise<Again> {
