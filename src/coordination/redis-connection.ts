@@ -33,6 +33,8 @@ export type RedisConnection = {
 const CALL_MS = 250;
 const NOT_YET = 'not connected yet';
 const PROBE_EVERY_MS = 5000;
+/** A server that takes a connection and then says nothing: TCP would wait for a quarter of an hour. */
+const HANDSHAKE_MS = 5000;
 const RECONNECT_MS = { least: 100, most: 5000 };
 
 export function connectRedis(
@@ -109,14 +111,28 @@ export function connectRedis(
   const probe = () => void bounded(write, true).catch(() => {});
   const probing = setInterval(probe, PROBE_EVERY_MS);
   probing.unref();
-  client.on('ready', probe);
+  let handshake: NodeJS.Timeout | undefined;
+  client.on('connect', () => {
+    clearTimeout(handshake);
+    handshake = setTimeout(() => {
+      note('it takes connections, and does not answer');
+      client.disconnect(true);
+    }, HANDSHAKE_MS).unref();
+  });
+  client.on('ready', () => {
+    clearTimeout(handshake);
+    probe();
+  });
   client.on('connecting', () => setImmediate(bearErrors));
   client.on('error', (error: Error) => {
     bearErrors();
     note(error.message);
   });
   // Why it was closed says more, where that is known.
-  client.on('close', () => note(problem && problem !== NOT_YET ? problem : 'the connection was closed'));
+  client.on('close', () => {
+    clearTimeout(handshake);
+    note(problem && problem !== NOT_YET ? problem : 'the connection was closed');
+  });
 
   const connection: RedisConnection = {
     name,
@@ -142,6 +158,7 @@ export function connectRedis(
     close() {
       closed = true;
       clearInterval(probing);
+      clearTimeout(handshake);
       client.disconnect();
     },
   };
