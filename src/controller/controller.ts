@@ -241,8 +241,13 @@ export function createController(options: ControllerOptions): Controller {
   }
 
   options.coordination.onChange(() => {
-    turns.askAnew();
-    lookAtAll();
+    // Where nothing was refused nothing waits: a server that comes and goes must not have all looked at each time.
+    const names = turns.askAnew();
+    for (const name of names) {
+      const key = taskOfLock(name);
+      if (key !== undefined) taskQueue.add(key);
+    }
+    if (names.length > 0) for (const each of workloads.values()) workloadQueue.add(workloadKey(each));
   });
 
   let resyncTimer: NodeJS.Timeout | undefined;

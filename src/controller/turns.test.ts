@@ -94,6 +94,17 @@ describe('a turn', () => {
     expect(Math.max(...waits)).toBeLessThanOrEqual(15_000);
   });
 
+  it('that was refused may be taken at once, when it is known that this may have changed', async () => {
+    const { one, other, owners, done } = replicas();
+    await one.run(NAME, write);
+    await other.run(NAME, write);
+    owners.clear();
+    expect([one.askAnew(), other.askAnew()]).toEqual([[], [NAME]]);
+    await other.run(NAME, write);
+    expect(done.at(-1)).toBe('other writes');
+    expect(other.askAnew()).toEqual([]);
+  });
+
   it('whose lock is lost in the middle writes no more', async () => {
     const { one, other, owners, done } = replicas();
     const again = await one.run(NAME, async (turn) => {

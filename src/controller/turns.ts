@@ -22,8 +22,8 @@ export type Turns = {
   /** Does the work as soon as nothing else is done here under this name. Where another replica has it: asks to be called again. */
   run(name: string, work: (turn: Turn) => Promise<Again>): Promise<Again>;
   owns(name: string): boolean;
-  /** What was refused may be had now. */
-  askAnew(): void;
+  /** What was refused may be had now: gives under which names, which may run again at once. */
+  askAnew(): string[];
   /** Gives every lock back. */
   stop(): Promise<void>;
 };
@@ -164,7 +164,11 @@ export function createTurns(options: TurnsOptions): Turns {
         return waitMs > 0 ? { afterMs: waitMs } : attempt(name, work, 1);
       }),
     owns,
-    askAnew: () => refused.clear(),
+    askAnew() {
+      const names = [...refused.keys()];
+      refused.clear();
+      return names;
+    },
     async stop() {
       await Promise.all([...ours].map(release));
     },
