@@ -105,13 +105,10 @@ export function createController(options: ControllerOptions): Controller {
     onChange: (key) => workloadQueue.add(key),
     onAppeared: (type) => void resync([type]),
   });
-  const tasks = informer<PrewarmTask>({
+  const watchedTasks = informer<PrewarmTask>({
     resource: RESOURCES.tasks,
     pageSize: TASKS_PAGE,
-    trim: (object) => {
-      const { managedFields: _, ...metadata } = object.metadata;
-      return { ...(object as PrewarmTask), metadata };
-    },
+    trim: trimTask,
     onChange(key, before, after) {
       taskQueue.add(key);
       shares.taskChanged(before, after);
@@ -119,6 +116,8 @@ export function createController(options: ControllerOptions): Controller {
         for (const owner of task ? ownerKeys(options.types, task) : []) workloadQueue.add(owner);
     },
   });
+  // What a write gives back is whole, and stays: the watch tells nothing new after it.
+  const tasks = { ...watchedTasks, put: (task: PrewarmTask) => watchedTasks.put(trimTask(task)) };
   const warmerOwned = { labelSelector: `${WARMER_LABEL}=true` };
   const jobs = informer<Job>({
     ...warmerOwned,
@@ -311,6 +310,10 @@ export function createController(options: ControllerOptions): Controller {
     nodes,
     presence,
   };
+}
+
+function trimTask({ metadata: { managedFields: _, ...metadata }, ...rest }: KubernetesObject): PrewarmTask {
+  return { ...(rest as PrewarmTask), metadata };
 }
 
 function trimWarmer(metadata: KubernetesObject['metadata'], pod: Omit<Pod, 'metadata'>): Pod {
