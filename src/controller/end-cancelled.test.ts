@@ -25,14 +25,14 @@ function replica({ planned = false } = {}) {
 const task = (cancelled: boolean) =>
   ({ metadata: { name: 'a' }, spec: { images: [], cancelled } }) as unknown as PrewarmTask;
 
-it('ends the Jobs of a cancelled task that the replica that has it leaves running, a second later', async () => {
+it('ends the Jobs of a cancelled task that the replica that has it leaves running, a moment later', async () => {
   const { end, removed } = replica();
   const cancelled = task(true);
-  expect(await end(cancelled)).toEqual({ afterMs: 1000 });
+  expect(await end(cancelled)).toEqual({ afterMs: 500 });
   await vi.advanceTimersByTimeAsync(400);
-  expect(await end(cancelled)).toEqual({ afterMs: 600 });
+  expect(await end(cancelled)).toEqual({ afterMs: 100 });
   expect(removed).toEqual([]);
-  await vi.advanceTimersByTimeAsync(600);
+  await vi.advanceTimersByTimeAsync(100);
   expect(await end(cancelled)).toBeUndefined();
   expect(removed).toEqual(['shop/job u1']);
 });
@@ -41,7 +41,7 @@ it('leaves alone what is being removed, what is planned after all, and tasks tha
   const { end, removed, state } = replica({ planned: true });
   const [cancelled, goesOn] = [task(true), task(false)];
   for (const each of [cancelled, goesOn, undefined]) await end(each);
-  await vi.advanceTimersByTimeAsync(1000);
+  await vi.advanceTimersByTimeAsync(500);
   for (const each of [cancelled, goesOn, undefined]) expect(await end(each)).toBeUndefined();
   state.job = { metadata: { ...state.job?.metadata, deletionTimestamp: '2026-01-01T00:00:00Z' } };
   expect(await end(task(true))).toBeUndefined();

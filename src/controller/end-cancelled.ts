@@ -6,8 +6,8 @@ import type { BatchWatch } from './batch-watch.ts';
 import type { PlanFence } from './plan-fence.ts';
 import type { Again } from './work-queue.ts';
 
-/** So long the replica that has a task is left to end its Jobs itself: most do within a tenth of that. */
-const HOLDER_MS = 1_000;
+/** So long it is left to the replica that has the task. */
+const HOLDER_MS = 500;
 
 /**
  * Ends the running pulls of a cancelled task that another replica has, and does nothing about: it died or hangs, and its
