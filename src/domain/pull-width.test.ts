@@ -192,6 +192,15 @@ describe('a width that met back-pressure', () => {
     expect(grow({ ...pressed, width: 20 }, 600).width).toBe(40);
   });
 
+  it('of one node, refused again and again, pauses for twice as long each time, at most a minute', () => {
+    let width: PullWidth = { width: 1 };
+    const pauses = times(8, 0).map(() => {
+      width = nextWidth(task({}), width, [failed('rate limited')], NOW);
+      return width.pressure?.pauseSeconds;
+    });
+    expect(pauses).toEqual([1, 2, 4, 8, 16, 32, 60, 60]);
+  });
+
   it('is counted once a change, with what it was for', () => {
     const closed = [times(5, warm), times(5, failed('timed out')), times(1, failed('not found'))];
     const { width, changes } = widthAfter(

@@ -3,6 +3,7 @@ import type { KubernetesNode } from './kubernetes.ts';
 import type { PrewarmTask, PrewarmTaskSpec, PrewarmTaskStatus } from './prewarm-task.ts';
 import { hopeless, START, simulateTask, timeAfter, transient } from './task-progress.simulation.ts';
 import {
+  cancelledStatus,
   LONG_RETRY_SECONDS,
   nextTryMs,
   type Progress,
@@ -923,3 +924,11 @@ function deepFreeze<T extends object>(value: T): T {
     if (typeof inner === 'object' && inner !== null) deepFreeze(inner);
   return Object.freeze(value);
 }
+
+it('a task that is cancelled waits for nothing and wants nothing any more, and what it warmed stays told', () => {
+  const waiting = { retryAt: START, coldSince: START, wantsSince: START, pauseUntil: START };
+  const status: PrewarmTaskStatus = { ...waiting, batches: [], phase: 'Warming', progress: '1/2' };
+  expect(cancelledStatus(status, Date.parse(START))).toEqual({
+    ...{ phase: 'Cancelled', progress: '1/2', finishedAt: START },
+  });
+});
