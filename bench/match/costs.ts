@@ -88,7 +88,7 @@ function plan(
 ): unknown {
   const spec = { images: imagesOf(place), nodeRequirements: requirements, ...limit };
   const task: PrewarmTask = { metadata: { name: 'task', uid: 'uid' }, spec };
-  const { presence } = images;
+  const { presence, listed } = images;
   const found = taskNodes({
     ...{
       task,
@@ -96,7 +96,8 @@ function plan(
       fits: compileNodeMatcher(requirements),
       known: { fitting: nodes.fitting(requirements), unwell: nodes.unwell() },
     },
-    ...{ choice: () => compileTaskChoice(spec, undefined), sizes, presence, strategies: STRATEGIES },
+    ...{ choice: () => compileTaskChoice(spec, undefined), sizes, presence, listed },
+    strategies: STRATEGIES,
   });
   return taskProgress({ task, ...found, known: nodes.keys(), presence, outcomes: new Map(), nowMs: 0 });
 }

@@ -79,10 +79,10 @@ export function targetsOf(
     ...{ task: { spec }, nodes, fits, sizes, strategies: settings },
     choice: () => compileTaskChoice(spec, runtimeClass),
   });
-  const { eligible, skipped: reasons } = eligibility;
+  const { eligible, skipped: reasons, beyondLimit = '' } = eligibility;
   const chosen = new Set(eligible);
   const skipped = nodes.flatMap((node) =>
-    chosen.has(node) ? [] : { node: nameOf(node), reason: reasons.get(nameOf(node)) ?? '' },
+    chosen.has(node) ? [] : { node: nameOf(node), reason: reasons.get(nameOf(node)) ?? beyondLimit },
   );
   const warnings = [...plan.warnings, ...needsLegacy(eligible, settings)];
   if (name !== undefined && !runtimeClass)

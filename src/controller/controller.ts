@@ -138,7 +138,7 @@ export function createController(options: ControllerOptions): Controller {
     trim: ({ metadata: { managedFields: _, ...metadata }, ...rest }) => trimWarmer(metadata, rest as Pod),
     onChange: (_key, before, after) => addTaskOf(after ?? before),
   });
-  const { nodes, sizes, presence, lost, ...ofNodes } = createNodeWatch(informer, (...change) =>
+  const { nodes, sizes, presence, listed, lost, ...ofNodes } = createNodeWatch(informer, (...change) =>
     nodeChanges.note(...change),
   );
   const runtimeClasses = informer<RuntimeClass>({
@@ -184,6 +184,7 @@ export function createController(options: ControllerOptions): Controller {
       nodes: ofNodes.index,
       sizes,
       presence,
+      listed,
       lost,
       runtimeClasses,
       jobs,

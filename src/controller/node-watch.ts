@@ -27,5 +27,5 @@ export function createNodeWatch(informer: Watches['informer'], onChange: NodeCha
       onChange(name, before, after);
     },
   });
-  return { nodes, index, sizes, presence: images.presence, lost: images.lost };
+  return { nodes, index, sizes, presence: images.presence, listed: images.listed, lost: images.lost };
 }

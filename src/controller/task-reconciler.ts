@@ -50,6 +50,7 @@ export type TaskReconcilerOptions = {
   /** Of the images on those nodes. */
   sizes: ImageSizes;
   presence: PresenceOf;
+  listed: ImageIndex['listed'];
   /** Whether a node listed an image before, and no more. */
   lost: ImageIndex['lost'];
   collectedUnitMs: number;
@@ -119,7 +120,8 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const { outcomes, looking } = await options.batchWatch.outcomes(task, nowMs);
     const nodes = taskNodes({
       ...{ task, nodes: options.nodes.all(), fits: matcherOf(task), known: knownOf(task) },
-      ...{ choice: () => choiceOf(task), sizes: options.sizes, presence, strategies: options.warmer },
+      ...{ choice: () => choiceOf(task), sizes: options.sizes, presence, listed: options.listed },
+      strategies: options.warmer,
     });
     // Of thousands of nodes either part takes 20 ms, the first time more.
     await nextTurn();

@@ -37,6 +37,8 @@ it('answers as the lists of the nodes do, whatever came and went before', () => 
         const answers = (presence: PresenceOf) =>
           all.map((node) => IMAGES.map((asked) => presence(node, asked)));
         expect(answers(index.presence)).toEqual(answers(plain));
+        const present = answers(plain).map((each) => each.filter((seen) => seen === 'present').length);
+        expect(index.listed(all, IMAGES)).toEqual(present);
       }
     }),
     { numRuns: 100 },

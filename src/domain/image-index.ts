@@ -1,12 +1,12 @@
 import { absenceProvenAboveBytes, canonicalName, indexNodeImages, notListed } from './image-presence.ts';
 import type { ImageSizes } from './image-sizes.ts';
 import type { KubernetesNode } from './kubernetes.ts';
-import { addGrowing, has, type NodeBits, remove } from './node-bits.ts';
-import { resourcesScore } from './node-choice.ts';
-import { freeBytes } from './node-room.ts';
+import { addGrowing, has, type NodeBits, noNodes, remove } from './node-bits.ts';
+import { factsOf } from './node-facts.ts';
 import { presenceBy } from './node-view.ts';
 import type { PresenceOf } from './task-progress.ts';
 import { sameImages } from './trim-node.ts';
+import type { ListedOn } from './warm-nodes.ts';
 
 /**
  * Which nodes have an image, for all nodes at once: to look it up in the list of each of 5,000, all over the memory,
@@ -14,6 +14,7 @@ import { sameImages } from './trim-node.ts';
  */
 export type ImageIndex = {
   presence: PresenceOf;
+  listed: ListedOn;
   /** Whether the node listed the image and, as long as it is looked at here, does so no more: the kubelet removed it. */
   lost(node: KubernetesNode, image: string): boolean;
   /** A node came, changed or went; the sizes have been told already. */
@@ -31,6 +32,7 @@ type Asked = {
 type Known = { place: number; absenceProvenAboveBytes: number };
 
 const MAX_REMEMBERED = 10_000;
+const NO_NODES = noNodes(0);
 
 export function createImageIndex(sizes: ImageSizes): ImageIndex {
   const plain = presenceBy(sizes);
@@ -129,6 +131,16 @@ export function createImageIndex(sizes: ImageSizes): ImageIndex {
       if (nodes && has(nodes, of.place)) return 'present';
       return notListed(of.absenceProvenAboveBytes, smallest);
     },
+    listed(nodes, images) {
+      const sets = images.map((image) => about(image).nodes ?? NO_NODES);
+      return nodes.map((node) => {
+        const of = known.get(node);
+        if (!of) return images.filter((image) => plain(node, image) === 'present').length;
+        let count = 0;
+        for (const set of sets) if (has(set, of.place)) count += 1;
+        return count;
+      });
+    },
     lost: (node, image) =>
       lost.size > 0 && (lost.get(about(image).canonical)?.has(node.metadata.name ?? '') ?? false),
     replace(before, after) {
@@ -138,9 +150,7 @@ export function createImageIndex(sizes: ImageSizes): ImageIndex {
       if (before) known.delete(before);
       if (after) {
         known.set(after, { place, absenceProvenAboveBytes: absenceProvenAboveBytes(after.status?.images) });
-        // Both are remembered: a plan must not work them out for thousands of nodes at once.
-        freeBytes(after);
-        resourcesScore(after);
+        factsOf(after); // remembered: a plan must not work them out for thousands at once
       }
       relist(place, before, after);
       if (!after) leave(name);

@@ -108,13 +108,15 @@ export type KubernetesNode = KubernetesObject & {
     capacity?: Record<string, string>;
     allocatable?: Record<string, string>;
     runtimeHandlers?: { name?: string }[];
-    nodeInfo?: {
-      kubeletVersion?: string;
-      containerRuntimeVersion?: string;
-      operatingSystem?: string;
-      architecture?: string;
-    };
+    nodeInfo?: NodeInfo;
   };
+};
+
+export type NodeInfo = {
+  kubeletVersion?: string;
+  containerRuntimeVersion?: string;
+  operatingSystem?: string;
+  architecture?: string;
 };
 
 export type RuntimeClass = KubernetesObject & {

@@ -1,8 +1,8 @@
 import { canonicalName, indexNodeImages } from './image-presence.ts';
 import type { ImageSizes } from './image-sizes.ts';
 import type { KubernetesNode } from './kubernetes.ts';
+import { factsOf } from './node-facts.ts';
 import type { NodeMatcher } from './node-matching.ts';
-import { freeBytes } from './node-room.ts';
 import { presenceBy, withoutPassing } from './node-view.ts';
 import type { PrewarmTask } from './prewarm-task.ts';
 import { type NodeChange, nodeChange } from './trim-node.ts';
@@ -23,7 +23,7 @@ export function concernOf({ before, after }: ChangedNode, sizes: ImageSizes): Co
   const resized = change.images ? resizedImages(before, after) : new Set<string>();
   const presence = presenceBy(sizes);
   const shows = (node: KubernetesNode | undefined, image: string) => node && presence(node, image);
-  const [freeBefore, freeAfter] = [before, after].map((node) => (node ? freeBytes(node) : 0)) as [
+  const [freeBefore, freeAfter] = [before, after].map((node) => (node ? factsOf(node).freeBytes : 0)) as [
     number,
     number,
   ];

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { createImageSizes } from './image-sizes.ts';
 import type { KubernetesNode } from './kubernetes.ts';
-import { compileRoom, freeBytes } from './node-room.ts';
+import { factsOf } from './node-facts.ts';
+import { compileRoom } from './node-room.ts';
 
 const GB = 1e9;
 const IMAGES = [{ image: 'docker.io/library/a:1' }, { image: 'docker.io/library/b:1' }, { image: 'c:1' }];
@@ -77,12 +78,12 @@ describe('compileRoom', () => {
   });
 });
 
-describe('freeBytes', () => {
+describe('what is free of the disk', () => {
   it.each<{ what: string; node: KubernetesNode; free: number }>([
     { what: 'with images', node: node([20 * GB]), free: 12 * GB },
     { what: 'that is full', node: node([35 * GB]), free: 0 },
     { what: 'that tells of no disk', node: node([GB], {}), free: 0 },
   ])('of a node $what', ({ node: asked, free }) => {
-    expect(freeBytes(asked)).toBe(free);
+    expect(factsOf(asked).freeBytes).toBe(free);
   });
 });

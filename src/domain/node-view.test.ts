@@ -168,16 +168,17 @@ describe('eligibleNodes', () => {
       ready('full'),
     ];
     const room = ({ metadata }: KubernetesNode) => (metadata.name === 'full' ? 'no room' : undefined);
-    const { eligible, skipped, leftOut } = eligibleNodes(nodes, asked(compileNodeMatcher({}), '50%', room));
+    const found = eligibleNodes(nodes, asked(compileNodeMatcher({}), '50%', room));
+    const { eligible, skipped, beyondLimit, leftOut } = found;
     expect(eligible.map((node) => node.metadata.name)).toEqual(['a']);
     expect(Object.fromEntries(skipped)).toEqual({
-      b: 'the limit of 50% takes 1 of 2 nodes, and others come first',
       sick: 'node is not ready',
       misfit: 'taint dedicated:NoSchedule is not tolerated',
       windows: 'Windows nodes can neither mount image volumes nor run the no-op',
       old: 'kubelet v1.30.0 cannot mount image volumes (1.35 or newer needed), and WORKER_IMAGE_LEGACY is not set',
       full: 'no room',
     });
+    expect(beyondLimit, 'of b').toBe('the limit of 50% takes 1 of 2 nodes, and others come first');
     expect(leftOut).toEqual(new Map());
     const told = eligibleNodes(nodes, asked(compileNodeMatcher({}), undefined, room)).leftOut;
     expect([...told.keys()], 'the workload may use these').toEqual(['sick', 'windows', 'old', 'full']);

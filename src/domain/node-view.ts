@@ -1,8 +1,10 @@
 import { canonicalName, imagePresence, indexOfNode } from './image-presence.ts';
 import type { ImageSizes } from './image-sizes.ts';
-import type { KubernetesNode } from './kubernetes.ts';
+import type { KubernetesNode, NodeInfo } from './kubernetes.ts';
 import { groupByReason } from './left-out.ts';
+import { factsOf } from './node-facts.ts';
 import { type NodeMatcher, nodeReadiness } from './node-matching.ts';
+import type { NodeRoom } from './node-room.ts';
 import { pullStrategy, type StrategyOptions } from './node-strategy.ts';
 import type { PresenceOf } from './task-progress.ts';
 
@@ -19,8 +21,7 @@ export type NodeQuestion = {
   /** By name, where an index knows them: then the other nodes are not asked one by one. */
   known?: KnownNodes;
   strategies: StrategyOptions;
-  /** Why a node has no room for what would come. */
-  room?: NodeMatcher;
+  room?: NodeRoom;
   limit?: NodeLimit;
 };
 
@@ -43,6 +44,8 @@ export type Eligibility = {
   eligible: KubernetesNode[];
   /** Why each of the others is left out, by name; where an index was given, not of those that do not fit. */
   skipped: Map<string, string>;
+  /** Why those are that are not named there: others come first. */
+  beyondLimit?: string;
   /** Of those, the nodes that the workload may use all the same: its users are told of them. */
   leftOut: Map<string, string>;
   /** Why no node is eligible, where none is. */
@@ -54,39 +57,41 @@ const CONDITION_TAINT = 'node.kubernetes.io/';
 
 /** The nodes to warm, and why the others are not. */
 export function eligibleNodes(nodes: readonly KubernetesNode[], question: NodeQuestion): Eligibility {
-  const { known, ...asked } = question;
+  const { known, ...others } = question;
+  const asked = { ...others, unable: compileUnable(question) };
   const { fit, skipped, leftOut } = known ? siftKnown(known, asked) : sift(nodes, asked);
   // Where nothing is left, each node is asked why.
-  if (known && fit.length === 0) return eligibleNodes(nodes, asked);
+  if (known && fit.length === 0) return eligibleNodes(nodes, others);
   if (!known) fit.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
   const nothingEligible = fit.length === 0 ? `no node is eligible${whyNot(skipped)}` : undefined;
   const { limit } = question;
   if (!limit || nothingEligible) return { eligible: fit, skipped, leftOut, nothingEligible };
-  const eligible = limit.first(fit, nodeLimit(limit.maxNodes, fit.length));
-  const chosen = new Set(eligible);
-  const beyond = `the limit of ${limit.maxNodes} takes ${chosen.size} of ${fit.length} nodes, and others come first`;
-  for (const node of fit) if (!chosen.has(node)) skipped.set(nameOf(node), beyond);
+  const count = nodeLimit(limit.maxNodes, fit.length);
+  const eligible = limit.first(fit, count);
+  const beyondLimit = `the limit of ${limit.maxNodes} takes ${eligible.length} of ${fit.length} nodes, and others come first`;
   // A limit that is reached takes others in their place, so that nobody misses them.
-  const missed = chosen.size < nodeLimit(limit.maxNodes, fit.length) ? leftOut : new Map<string, string>();
-  return { eligible, skipped, leftOut: missed, nothingEligible };
+  const missed = eligible.length < count ? leftOut : new Map<string, string>();
+  return { eligible, skipped, beyondLimit, leftOut: missed, nothingEligible };
 }
 
 type Sifted = Pick<Eligibility, 'skipped' | 'leftOut'> & { fit: KubernetesNode[] };
 
-function sift(nodes: Iterable<KubernetesNode>, question: NodeQuestion): Sifted {
+type Asked = NodeQuestion & { unable: (node: KubernetesNode) => Refusal | undefined };
+
+function sift(nodes: Iterable<KubernetesNode>, question: Asked): Sifted {
   const sifted: Sifted = { fit: [], skipped: new Map(), leftOut: new Map() };
   for (const node of nodes) note(sifted, node, refusalOf(node, question));
   return sifted;
 }
 
 /** Thousands of nodes that are well are asked for as little as can be: each look at one fetches it from far memory. */
-function siftKnown({ fitting, unwell }: KnownNodes, question: NodeQuestion): Sifted {
+function siftKnown({ fitting, unwell }: KnownNodes, question: Asked): Sifted {
   const others = new Set(unwell);
-  const fitsAlready: NodeQuestion = { ...question, fits: () => undefined };
+  const fitsAlready: Asked = { ...question, fits: () => undefined };
   const sifted: Sifted = { fit: [], skipped: new Map(), leftOut: new Map() };
   for (const node of fitting) {
     const isUnwell = others.size > 0 && others.delete(node);
-    note(sifted, node, isUnwell ? refusalOf(node, fitsAlready) : unableOf(node, question));
+    note(sifted, node, isUnwell ? refusalOf(node, fitsAlready) : question.unable(node));
   }
   for (const node of others) note(sifted, node, refusalOf(node, question));
   return sifted;
@@ -101,28 +106,34 @@ function note({ fit, skipped, leftOut }: Sifted, node: KubernetesNode, refusal: 
 /** `usable`: the workload may use the node, so that its users want to know. */
 type Refusal = { reason: string; usable: boolean };
 
-function refusalOf(node: KubernetesNode, question: NodeQuestion): Refusal | undefined {
-  const { fits } = question;
+function refusalOf(node: KubernetesNode, { fits, unable }: Asked): Refusal | undefined {
   const passing = passingProblem(node, fits);
   if (passing) return { reason: passing, usable: true };
   const misfit = fits(node) ?? nodeReadiness(node);
   if (misfit) return { reason: misfit, usable: false };
-  return unableOf(node, question);
+  return unable(node);
 }
 
 /** Of a node that fits and is well. */
-function unableOf(node: KubernetesNode, { strategies, room }: NodeQuestion): Refusal | undefined {
-  const reason = strategyProblem(node, strategies) ?? room?.(node);
-  return reason ? { reason, usable: true } : undefined;
+function compileUnable({ strategies, room }: NodeQuestion): Asked['unable'] {
+  /** The empty text where there is none. */
+  const problems = new Map<NodeInfo | undefined, string>();
+  return (node) => {
+    const facts = factsOf(node);
+    const problem = problems.get(facts.nodeInfo) ?? strategyProblem(node, strategies);
+    problems.set(facts.nodeInfo, problem);
+    const reason = problem || room?.(node, facts);
+    return reason ? { reason, usable: true } : undefined;
+  };
 }
 
 function nameOf(node: KubernetesNode): string {
   return node.metadata.name ?? '';
 }
 
-function strategyProblem(node: KubernetesNode, strategies: StrategyOptions): string | undefined {
+function strategyProblem(node: KubernetesNode, strategies: StrategyOptions): string {
   const strategy = pullStrategy(node, strategies);
-  return strategy.strategy ? undefined : strategy.reason;
+  return strategy.strategy ? '' : strategy.reason;
 }
 
 /**

@@ -2,14 +2,14 @@ import type { ImageSizes } from './image-sizes.ts';
 import type { KubernetesNode, RuntimeClass } from './kubernetes.ts';
 import { compileNodeChoice, type NodeChoice } from './node-choice.ts';
 import type { NodeMatcher } from './node-matching.ts';
-import { compileRoom, freeBytes } from './node-room.ts';
+import { compileRoom } from './node-room.ts';
 import { keyAt, nodeKey } from './node-set.ts';
 import type { StrategyOptions } from './node-strategy.ts';
 import { type Eligibility, eligibleNodes, type KnownNodes, presenceBy } from './node-view.ts';
 import type { PrewarmTask, PrewarmTaskSpec } from './prewarm-task.ts';
 import { compileRuntimeMatcher } from './runtime-class.ts';
 import type { PresenceOf } from './task-progress.ts';
-import { warmNodes } from './warm-nodes.ts';
+import { type ListedOn, warmNodes } from './warm-nodes.ts';
 
 export type TaskNodesInput = {
   task: Pick<PrewarmTask, 'spec' | 'status'>;
@@ -23,6 +23,7 @@ export type TaskNodesInput = {
   sizes: ImageSizes;
   /** The same as from the sizes alone, where an index knows it faster. */
   presence?: PresenceOf;
+  listed?: ListedOn;
   strategies: StrategyOptions;
 };
 
@@ -30,7 +31,7 @@ export type TaskNodesInput = {
 export function taskNodes({ task, nodes, choice, sizes, ...asked }: TaskNodesInput): Eligibility {
   const { presence = presenceBy(sizes) } = asked;
   const { images, maxNodes } = task.spec;
-  const warm = warmNodes(task.spec, task.status?.warmed ?? [], presence);
+  const warm = warmNodes(task.spec, task.status?.warmed ?? [], presence, asked.listed);
   // What a node's status does not prove, because a pod may have to pull again, takes no more room all the same.
   const isThere = (node: KubernetesNode, index: number) =>
     presence(node, images[index]?.image ?? '') === 'present' || warm.has(node, index);
@@ -38,15 +39,14 @@ export function taskNodes({ task, nodes, choice, sizes, ...asked }: TaskNodesInp
   const question = { ...asked, room };
   if (!maxNodes) return eligibleNodes(nodes, question);
   const busy = busyNodes(task);
-  const held = (node: KubernetesNode) => {
-    if (busy.size > 0 && busy.has(nodeKey(node))) return images.length;
-    let count = 0;
-    for (let index = 0; index < images.length; index += 1) if (warm.has(node, index)) count += 1;
-    return count;
+  const held = (candidates: KubernetesNode[]) => {
+    const counts = warm.held(candidates);
+    if (busy.size === 0) return counts;
+    return candidates.map((node, index) => (busy.has(nodeKey(node)) ? images.length : (counts[index] ?? 0)));
   };
   const choose = choice();
   const first = (candidates: KubernetesNode[], count: number) =>
-    choose({ candidates, all: nodes, held, freeBytes }, count);
+    choose({ candidates, all: nodes, held }, count);
   return eligibleNodes(nodes, { ...question, limit: { maxNodes, first } });
 }
 

@@ -4,6 +4,7 @@
  */
 
 import type { KubernetesNode, TopologySpreadConstraint } from './kubernetes.ts';
+import { factsOf, HOSTNAME_LABEL as HOSTNAME, type NodeFacts, ZONE_LABEL } from './node-facts.ts';
 
 /** Of a constraint that counts the workload's own pods, what says where they may go. */
 export type SpreadConstraint = Omit<TopologySpreadConstraint, 'labelSelector' | 'matchLabelKeys'>;
@@ -24,7 +25,7 @@ export type Spread = {
   /** Of each candidate, in their order. */
   places: Place[];
   /** Writes how each place stands now; scores compare those that have as little excess as the best of `open`. */
-  rate(open: Iterable<Place>): void;
+  rate(open: { place: Place }[]): void;
   /** One node of this place was taken. */
   take(place: Place): void;
 };
@@ -35,11 +36,10 @@ export type SpreadOptions = {
   everyKey: boolean;
   /** Whether a node, with a candidate or without, is a domain of this constraint. */
   isDomain: (constraint: SpreadConstraint, node: KubernetesNode) => boolean;
-  candidates: KubernetesNode[];
+  candidates: NodeFacts[];
   all: readonly KubernetesNode[];
 };
 
-const HOSTNAME = 'kubernetes.io/hostname';
 const MAX_SCORE = 100;
 /** The scheduler refuses a node without the label of a `DoNotSchedule`; here it comes last. */
 const NO_DOMAIN = 1e9;
@@ -49,24 +49,7 @@ type Counter = SpreadConstraint & { index: number; counts: Map<string, number>; 
 
 export function openSpread(options: SpreadOptions): Spread {
   const { constraints, candidates, everyKey } = options;
-  const byValues = new Map<string, Place>();
-  const places = candidates.map((node) => {
-    let key = '';
-    for (const { topologyKey } of constraints) {
-      const value = domainOf(node, topologyKey);
-      key += value === undefined ? ',' : `=${value},`;
-    }
-    const known = byValues.get(key);
-    if (known) {
-      known.nodes += 1;
-      return known;
-    }
-    const values = constraints.map(({ topologyKey }) => domainOf(node, topologyKey));
-    const place: Place = { values, excess: 0, score: 0, nodes: 1 };
-    byValues.set(key, place);
-    return place;
-  });
-  const distinct = [...byValues.values()];
+  const { places, distinct } = placesOf(candidates, constraints);
   const counters: Counter[] = constraints.map((each, index) => ({
     ...each,
     ...{ index, counts: new Map<string, number>(), weight: 0 },
@@ -84,7 +67,7 @@ export function openSpread(options: SpreadOptions): Spread {
       const least = hard.map(leastOf);
       for (const place of distinct) place.excess = excessOf(place, hard, least);
       let lowest = Number.POSITIVE_INFINITY;
-      for (const place of open) lowest = Math.min(lowest, place.excess);
+      for (const { place } of open) lowest = Math.min(lowest, place.excess);
       if (soft.length > 0) scorePlaces(scored, soft, lowest);
     },
     take(place) {
@@ -92,6 +75,35 @@ export function openSpread(options: SpreadOptions): Spread {
       if (counted.has(place)) for (const counter of soft) addTo(counter, place);
     },
   };
+}
+
+/** Nodes with the same values of the topology keys so far. */
+type Branch = { values: Place['values']; next: Map<string | undefined, Branch>; place?: Place };
+
+function placesOf(candidates: NodeFacts[], constraints: SpreadConstraint[]) {
+  const root: Branch = { values: [], next: new Map() };
+  const distinct: Place[] = [];
+  const places = candidates.map((facts) => {
+    let branch = root;
+    for (const { topologyKey } of constraints) branch = follow(branch, domainOf(facts, topologyKey));
+    const { place } = branch;
+    if (place) {
+      place.nodes += 1;
+      return place;
+    }
+    branch.place = { values: branch.values, excess: 0, score: 0, nodes: 1 };
+    distinct.push(branch.place);
+    return branch.place;
+  });
+  return { places, distinct };
+}
+
+function follow({ values, next }: Branch, value: string | undefined): Branch {
+  const known = next.get(value);
+  if (known) return known;
+  const branch: Branch = { values: [...values, value], next: new Map() };
+  next.set(value, branch);
+  return branch;
 }
 
 function hasAll({ values }: Place, counters: Counter[]): boolean {
@@ -121,18 +133,20 @@ function scorePlaces(scored: Place[], soft: Counter[], lowest: number): void {
   }
 }
 
-function domainOf({ metadata: { labels } }: KubernetesNode, key: string): string | undefined {
-  if (!labels || !Object.hasOwn(labels, key)) return undefined;
-  return key === HOSTNAME ? '' : labels[key];
+/** Any host is like another. */
+function domainOf({ labels, zone, hasHostname }: NodeFacts, key: string): string | undefined {
+  if (key === HOSTNAME) return hasHostname ? '' : undefined;
+  if (key === ZONE_LABEL) return zone;
+  return Object.hasOwn(labels, key) ? labels[key] : undefined;
 }
 
 /** Of which domains the emptiest decides; `calPreFilterState` of the plugin. */
 function countDomains(counter: Counter, hard: Counter[], { all, isDomain }: SpreadOptions): void {
   for (const node of all) {
-    const labels = node.metadata.labels ?? {};
-    const value = domainOf(node, counter.topologyKey);
+    const facts = factsOf(node);
+    const value = domainOf(facts, counter.topologyKey);
     if (value === undefined || counter.counts.has(value)) continue;
-    const complete = hard.every(({ topologyKey }) => Object.hasOwn(labels, topologyKey));
+    const complete = hard.every(({ topologyKey }) => domainOf(facts, topologyKey) !== undefined);
     if (complete && isDomain(counter, node)) counter.counts.set(value, 0);
   }
 }

@@ -1,13 +1,15 @@
 import type { Presence } from './image-presence.ts';
 import type { KubernetesNode } from './kubernetes.ts';
 import { nodeKey, packNodes, unpackNodes } from './node-set.ts';
-import type { PrewarmTaskSpec, WarmedRecord } from './prewarm-task.ts';
+import type { PrewarmTaskSpec, TaskImage, WarmedRecord } from './prewarm-task.ts';
 import type { PresenceOf } from './task-progress.ts';
 
 /** Which images are on which nodes, from the nodes' status and from the task's own record where that proves nothing. */
 export type WarmNodes = {
   /** Whether the node has the image; what its status meanwhile proves, either way, leaves the record. */
   has(node: KubernetesNode, image: number): boolean;
+  /** How many of the images each of these nodes has. */
+  held(nodes: KubernetesNode[]): number[];
   /** Whether a batch brought it, and the node's status has told since that it is not there. */
   lost(node: KubernetesNode, image: number): boolean;
   /** Notes that a batch brought these images to the node of this key. */
@@ -24,7 +26,18 @@ const LIST_AGE_MS = 90_000;
 
 type Entry = { images: Set<number>; since: string };
 
-export function warmNodes(spec: PrewarmTaskSpec, records: WarmedRecord[], presence: PresenceOf): WarmNodes {
+/** How many of the images each of these nodes lists. */
+export type ListedOn = (nodes: KubernetesNode[], images: string[]) => number[];
+
+/** @param listed the same as by the presence, where an index knows it faster of many nodes */
+export function warmNodes(
+  spec: PrewarmTaskSpec,
+  records: WarmedRecord[],
+  presence: PresenceOf,
+  listed: ListedOn = listedBy(presence),
+): WarmNodes {
+  // With Always the tag may have moved; with secrets the kubelet asks again who may use it (from 1.35).
+  const proves = ({ pullPolicy }: TaskImage) => pullPolicy !== 'Always' && !spec.imagePullSecrets?.length;
   const entries = new Map<string, Entry>();
   const lost = new Set<string>();
   const note = (key: string, images: number[], since: string): void => {
@@ -41,24 +54,38 @@ export function warmNodes(spec: PrewarmTaskSpec, records: WarmedRecord[], presen
     if (entry.images.size === 0) entries.delete(nodeKey(node));
   };
 
+  const has = (node: KubernetesNode, image: number): boolean => {
+    const wanted = spec.images[image];
+    if (!wanted) return false;
+    const entry = entries.size > 0 ? entries.get(nodeKey(node)) : undefined;
+    if (!entry?.images.has(image)) return proves(wanted) && presence(node, wanted.image) === 'present';
+    const seen = presence(node, wanted.image);
+    if (seen === 'present' ? !proves(wanted) : !isOutOfDate(entry, seen, node)) return true;
+    forget(entry, node, image);
+    if (seen === 'absent') lost.add(`${nodeKey(node)} ${image}`);
+    return seen === 'present';
+  };
+
   return {
-    has(node, image) {
-      const wanted = spec.images[image];
-      if (!wanted) return false;
-      // With Always the tag may have moved; with secrets the kubelet asks again who may use it (from 1.35).
-      const proves = wanted.pullPolicy !== 'Always' && !spec.imagePullSecrets?.length;
-      const entry = entries.size > 0 ? entries.get(nodeKey(node)) : undefined;
-      if (!entry?.images.has(image)) return proves && presence(node, wanted.image) === 'present';
-      const seen = presence(node, wanted.image);
-      if (seen === 'present' ? !proves : !isOutOfDate(entry, seen, node)) return true;
-      forget(entry, node, image);
-      if (seen === 'absent') lost.add(`${nodeKey(node)} ${image}`);
-      return seen === 'present';
+    has,
+    held(nodes) {
+      const proving = spec.images.filter(proves).map(({ image }) => image);
+      const counts = listed(nodes, proving);
+      if (entries.size === 0) return counts;
+      return nodes.map((node, index) => {
+        if (!entries.has(nodeKey(node))) return counts[index] ?? 0;
+        return spec.images.filter((_, image) => has(node, image)).length;
+      });
     },
     lost: (node, image) => lost.size > 0 && lost.has(`${nodeKey(node)} ${image}`),
     add: note,
     records: (known) => pack([...entries].filter(([key]) => !known || known.has(key))),
   };
+}
+
+function listedBy(presence: PresenceOf): ListedOn {
+  return (nodes, images) =>
+    nodes.map((node) => images.filter((image) => presence(node, image) === 'present').length);
 }
 
 function isOutOfDate({ since }: Entry, seen: Presence, node: KubernetesNode): boolean {
