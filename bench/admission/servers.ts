@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { bundleIps } from '../../scripts/one-file.ts';
 import { createAuthority, issueServingCertificate } from '../../src/certs/authority.ts';
 import { run, waitFor } from '../../test/cluster/run.ts';
+import { asShipped } from '../shipped.ts';
 import { cpuMillisOf } from './statistics.ts';
 
 export type Server = {
@@ -18,7 +19,7 @@ export type Server = {
 };
 
 export const SERVERS = {
-  ips: 'IPS, the bundled file of the image, whole, with metrics and logs',
+  ips: 'IPS, the bundled file of the image with its flags, whole, with metrics and logs',
   go: 'a webhook on controller-runtime that does the same work and writes its patch by hand',
   'go-diff': 'the same, its patch made by comparing the object before and after (PatchResponseFromRaw)',
   floor: 'bare node:http2 over TLS: the review read as JSON, always the same patch',
@@ -51,8 +52,9 @@ export async function prepare(folder: string): Promise<void> {
 export async function startServer(name: ServerName, folder: string, core: string): Promise<Server> {
   const port = FIRST_PORT + Object.keys(SERVERS).indexOf(name);
   const files = ['--cert-dir', folder, '--port', String(port)];
+  const shipped = await asShipped();
   const commands: Record<ServerName, string[]> = {
-    ips: [process.execPath, join(folder, 'ips.mjs')],
+    ips: [process.execPath, ...shipped.flags, join(folder, 'ips.mjs')],
     go: [join(folder, 'peer'), ...files],
     'go-diff': [join(folder, 'peer'), '--diff', ...files],
     floor: [process.execPath, join(import.meta.dirname, 'floor.ts'), ...files],
@@ -61,6 +63,7 @@ export async function startServer(name: ServerName, folder: string, core: string
     ...{ PATH: process.env['PATH'], NODE_ENV: 'production', CERT_DIR: folder },
     ...{ WEBHOOK_PORT: String(port), WEBHOOK_HOSTS: 'localhost', SERVER_PORT: String(port + 100) },
     KUBECONFIG: join(folder, 'kubeconfig'),
+    ...(name === 'ips' ? shipped.env : {}),
   };
   const log = join(folder, `${name}.log`);
   const output = openSync(log, 'w');

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { bundleIps } from '../../scripts/one-file.ts';
 import type { Cluster } from '../../test/cluster/cluster.ts';
 import { type Ips, startIps } from '../../test/e2e/ips.ts';
+import { asShipped } from '../shipped.ts';
 
 /** How long the event loop of IPS was held up, in milliseconds; `maxCpuMs` of its own doing, see stalls.ts. */
 export type Stalls = { p99Ms: number; maxMs: number; maxCpuMs: number; over50: number };
@@ -62,16 +63,5 @@ export async function startMeasured(at: Cluster, webhookPort?: number): Promise<
       return { peakMB: await inMB('VmHWM'), cpuSeconds: (await cpuSeconds()) - cpuBefore, stalls };
     },
     residentMB: () => inMB('VmRSS'),
-  };
-}
-
-/** The flags of Node and the environment that the image has. */
-async function asShipped(): Promise<{ flags: string[]; env: Record<string, string> }> {
-  const text = await readFile(join(import.meta.dirname, '../../Dockerfile'), 'utf8');
-  const command = JSON.parse(/^ENTRYPOINT (.*)$/m.exec(text)?.[1] ?? '[]') as string[];
-  const env = /^ENV (.*)$/m.exec(text)?.[1] ?? '';
-  return {
-    flags: command.slice(1, -1),
-    env: Object.fromEntries(env.split(' ').map((each) => each.split('=') as [string, string])),
   };
 }

@@ -31,7 +31,10 @@ export function exchangeOfStream(stream: ServerHttp2Stream, headers: IncomingHtt
     answer({ status, body }) {
       // It ends, too, where the other side has left in the middle.
       if (stream.destroyed || stream.closed) return;
-      stream.respond({ ':status': status, 'content-type': TYPE, 'content-length': Buffer.byteLength(body) });
+      const headers = { ':status': status, 'content-type': TYPE, 'content-length': Buffer.byteLength(body) };
+      // There are none, but without this Node closes the stream before it has noted that the body was written, and makes
+      // an error with its stack trace of it, for nobody.
+      stream.respond(headers, { waitForTrailers: true });
       stream.end(body);
     },
     onClose: (done) => void stream.once('close', done),
