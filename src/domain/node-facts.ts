@@ -77,7 +77,7 @@ function resourcesScore(allocatable: Record<string, string> = {}): number {
   let [sum, told] = [0, 0];
   for (const [resource, requested] of ASSUMED_REQUESTS) {
     const there = parseQuantity(allocatable[resource]) ?? 0;
-    if (there <= 0 || there === Number.POSITIVE_INFINITY) continue;
+    if (there <= 0 || MAX_SCORE * there === Number.POSITIVE_INFINITY) continue;
     sum += Math.trunc((MAX_SCORE * Math.max(0, there - requested)) / there);
     told += 1;
   }

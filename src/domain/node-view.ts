@@ -58,7 +58,8 @@ const CONDITION_TAINT = 'node.kubernetes.io/';
 /** The nodes to warm, and why the others are not. */
 export function eligibleNodes(nodes: readonly KubernetesNode[], question: NodeQuestion): Eligibility {
   const { known, ...others } = question;
-  const asked = { ...others, unable: compileUnable(question) };
+  // Not the question itself: one with a limit is of another shape, for which the code would be compiled anew.
+  const asked: Asked = { fits: question.fits, unable: compileUnable(question) };
   const { fit, skipped, leftOut } = known ? siftKnown(known, asked) : sift(nodes, asked);
   // Where nothing is left, each node is asked why.
   if (known && fit.length === 0) return eligibleNodes(nodes, others);
@@ -76,7 +77,7 @@ export function eligibleNodes(nodes: readonly KubernetesNode[], question: NodeQu
 
 type Sifted = Pick<Eligibility, 'skipped' | 'leftOut'> & { fit: KubernetesNode[] };
 
-type Asked = NodeQuestion & { unable: (node: KubernetesNode) => Refusal | undefined };
+type Asked = { fits: NodeMatcher; unable: (node: KubernetesNode) => Refusal | undefined };
 
 function sift(nodes: Iterable<KubernetesNode>, question: Asked): Sifted {
   const sifted: Sifted = { fit: [], skipped: new Map(), leftOut: new Map() };
@@ -87,7 +88,7 @@ function sift(nodes: Iterable<KubernetesNode>, question: Asked): Sifted {
 /** Thousands of nodes that are well are asked for as little as can be: each look at one fetches it from far memory. */
 function siftKnown({ fitting, unwell }: KnownNodes, question: Asked): Sifted {
   const others = new Set(unwell);
-  const fitsAlready: Asked = { ...question, fits: () => undefined };
+  const fitsAlready: Asked = { fits: () => undefined, unable: question.unable };
   const sifted: Sifted = { fit: [], skipped: new Map(), leftOut: new Map() };
   for (const node of fitting) {
     const isUnwell = others.size > 0 && others.delete(node);
