@@ -64,8 +64,7 @@ export function createAdmissionServer(
     });
   };
   server.on('request', (request, response) => serve(exchangeOfRequest(request, response)));
-  // A stream of HTTP/2 would become a request as well, which only looks like one of HTTP/1.1, and costs more than to
-  // read a workload.
+  // Node's own listener makes a request of each stream of HTTP/2, too, which only looks like one of HTTP/1.1.
   server.removeAllListeners('stream');
   server.on('stream', (stream, headers) => serve(exchangeOfStream(stream, headers)));
 
