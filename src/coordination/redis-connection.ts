@@ -53,7 +53,7 @@ export function connectRedis(
     ...{ host, port, connectionName: 'ips', connectTimeout: 2000 },
     ...(settings.redisUsername ? { username: settings.redisUsername } : {}),
     password: passwordOf(settings),
-    ...(tls ? { tls: settings.redisTlsCaFile ? { ca: readFileSync(settings.redisTlsCaFile) } : {} } : {}),
+    ...(tls ? { tls: caOf(settings) } : {}),
     // Redis 5 and proxies before it do not know the third.
     protocol: 2,
     // A command that cannot be sent now fails now: the caller has another way.
@@ -191,11 +191,23 @@ function back(answer: Promise<unknown>, callback: Callback): void {
   );
 }
 
+function caOf({ redisTlsCaFile }: RedisSettings): { ca?: string } {
+  return redisTlsCaFile ? { ca: readFile('REDIS_TLS_CA_FILE', redisTlsCaFile) } : {};
+}
+
+function readFile(setting: string, file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new Error(`${setting} cannot be read: ${messageOf(error)}`);
+  }
+}
+
 /** A file that is being replaced may be missing for a moment. */
 function passwordOf(settings: RedisSettings, last?: string | null): string | undefined {
   if (!settings.redisPasswordFile) return settings.redisPassword;
   try {
-    return readFileSync(settings.redisPasswordFile, 'utf8').trim();
+    return readFile('REDIS_PASSWORD_FILE', settings.redisPasswordFile).trim();
   } catch (error) {
     if (last === undefined || last === null) throw error;
     return last;

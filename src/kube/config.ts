@@ -45,13 +45,24 @@ export function dropConnections(config: KubeConfig): void {
 /** The API server's address and our credentials: from `file` where it is given, else from the pod IPS runs in. */
 export function loadKubeConfig(file: string | undefined): KubeConfig {
   const config = new SharedConnectionConfig();
-  if (file) config.loadFromFile(file);
+  if (file) readInto(config, file);
   else if (process.env['KUBERNETES_SERVICE_HOST']) config.loadFromCluster();
   else
     throw new Error(
       'KUBECONFIG (--kubeconfig) is not set, and this is not a pod of a cluster: there is no API server to talk to',
     );
   return config;
+}
+
+function readInto(config: KubeConfig, file: string): void {
+  try {
+    config.loadFromFile(file);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : error;
+    throw new Error(`KUBECONFIG (--kubeconfig) cannot be read: ${why}`);
+  }
+  if (!config.getCurrentCluster())
+    throw new Error(`KUBECONFIG (--kubeconfig): ${file} has no current context with a cluster`);
 }
 
 /**

@@ -20,13 +20,17 @@ if (obstacle) {
   console.error(`chaos needs a real cluster, which cannot run here: ${obstacle}`);
   process.exit(1);
 }
-let violated = false;
+let [faults, violated] = [0, 0];
 for (let seed = first; seed < first + runs; seed += 1) {
   const report = await runChaos({ seed, forMs: minutes * 60_000, say: (line) => console.error(`• ${line}`) });
   const command = `make chaos SEED=${seed} MINUTES=${minutes}`;
   console.log(JSON.stringify(report, undefined, 2));
   console.log(`kept in ${await keepResults('chaos', { command, versions: {}, data: report })}`);
-  violated ||= report.violations.length > 0;
+  faults += Object.values(report.faults).reduce((sum, count) => sum + count, 0);
+  violated += report.violations.length;
 }
+console.log(
+  `${faults} faults in ${runs} runs, seeds ${first} to ${first + runs - 1}: ${violated} violations`,
+);
 // Not by itself: with a file open that is gone already, Node may look for the end of its handles for ever.
-process.exit(violated ? 1 : 0);
+process.exit(violated > 0 ? 1 : 0);
