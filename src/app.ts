@@ -14,6 +14,7 @@ import { workloadTypes } from './domain/workload-types.ts';
 import { createKubeClient } from './kube/client.ts';
 import { loadKubeConfig } from './kube/config.ts';
 import { createLeaseApi } from './kube/lease.ts';
+import { createServerClock } from './kube/server-clock.ts';
 import { createMetrics } from './metrics/metrics.ts';
 
 export type App = { stop(): Promise<void> };
@@ -30,12 +31,16 @@ export async function startApp(
   { version, userAgent }: { version: string; userAgent: string },
   log: Logger,
 ): Promise<App> {
-  const now = () => new Date();
+  const clock = createServerClock((milliseconds) =>
+    log.warn({ seconds: milliseconds / 1000 }, 'the clock is not that of the API server, which is gone by'),
+  );
+  const { now } = clock;
   let ending = false;
   const metrics = createMetrics({ version });
   const types = workloadTypes(config.customWorkloads);
   const client = createKubeClient(loadKubeConfig(config.kubeconfig), {
     userAgent,
+    onDate: clock.note,
     onReturn(awayMs) {
       certificates.rewatch();
       controller.catchUp(awayMs);

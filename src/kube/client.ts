@@ -84,6 +84,8 @@ export type KubeClientOptions = {
   userAgent: string;
   /** Called when the API server answers again after it could not be reached for this long. */
   onReturn?: (awayMs: number) => void;
+  /** Called with the `Date` header of each answer, and when its request was sent by `performance.now()`. */
+  onDate?: (header: string | null, sentMs: number) => void;
   /** How long a call may take. */
   timeoutMs?: number;
 };
@@ -138,6 +140,7 @@ export function createKubeClient(config: KubeConfig, options: KubeClientOptions)
       throw unreachable(error);
     });
     noteAnswer();
+    options.onDate?.(response.headers.get('date'), sentMs);
     if (!response.ok) throw await kubeError(response, method, path);
     return response;
   }
