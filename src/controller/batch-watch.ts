@@ -18,8 +18,6 @@ export type BatchWatch = {
     nowMs: number,
   ): Promise<{ outcomes: Map<string, NodeOutcome[]>; looking: boolean }>;
   jobsOf(task: PrewarmTask): Job[];
-  /** Jobs of a task of this name that was there before, and that the garbage collector has not removed yet. */
-  predecessorsJobs(task: PrewarmTask): Job[];
   /**
    * The nodes where a warmer of a batch that is recorded already has not ended yet; every node, where one may yet begin:
    * by a Job of a task of this name that was there before, and that the garbage collector has not removed yet.
@@ -140,7 +138,6 @@ export function createBatchWatch(options: {
       const { name = '', namespace = '' } = job.metadata;
       return isAboutToComplete(job, [...podsOf(name, namespace).values()], nowMs);
     },
-    predecessorsJobs: (task) => jobs.values().filter((job) => isPredecessors(job, task)),
     jobsOf(task) {
       return jobs.values().filter((job) => {
         const { labels, ownerReferences } = job.metadata;

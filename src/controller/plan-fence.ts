@@ -19,8 +19,6 @@ export type PlanFence = {
   plannedBy(task: PrewarmTask, jobName: string): Promise<'us' | 'somebody' | undefined>;
   /** Whether the batch is not planned (any more), by what the API server says now. */
   mayRemove(task: PrewarmTask, jobName: string): Promise<boolean>;
-  /** Whether the API server has this very task now, and none of the same name that came later. */
-  isCurrent(task: PrewarmTask): Promise<boolean>;
   forget(key: string): void;
 };
 
@@ -34,9 +32,9 @@ export function createPlanFence(options: {
   const written = new Map<string, { names: Set<string>; sentMs: number }>();
   const isFresh = (sentMs: number) => performance.now() - sentMs < FRESH_MS;
 
-  async function readNow(task: PrewarmTask): Promise<PrewarmTask | undefined> {
+  async function plannedNow(task: PrewarmTask): Promise<Set<string>> {
     const sentMs = performance.now();
-    const { namespace, name = '' } = task.metadata;
+    const { namespace, name = '', uid } = task.metadata;
     const live = await options.client
       .get<PrewarmTask>(RESOURCES.tasks, namespace, name)
       .catch((error: unknown) => {
@@ -45,12 +43,6 @@ export function createPlanFence(options: {
       });
     if (live) options.tasks.put(live);
     if (!isFresh(sentMs)) throw new Error(`task ${keyOf(task)} took too long to read; trying again`);
-    return live;
-  }
-
-  async function plannedNow(task: PrewarmTask): Promise<Set<string>> {
-    const live = await readNow(task);
-    const { uid } = task.metadata;
     const stands = live?.metadata.uid === uid && !live?.spec.cancelled && !live?.metadata.deletionTimestamp;
     return new Set(stands ? live?.status?.batches?.map((batch) => batch.jobName) : []);
   }
@@ -68,9 +60,6 @@ export function createPlanFence(options: {
     },
     async mayRemove(task, jobName) {
       return !(await plannedNow(task)).has(jobName);
-    },
-    async isCurrent(task) {
-      return (await readNow(task))?.metadata.uid === task.metadata.uid;
     },
     forget: (key) => void written.delete(key),
   };

@@ -329,18 +329,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
       await removeJob(turn, task, name, uid);
       removed.add(job);
     }
-    await removePredecessors(turn, task);
     return completing;
-  }
-
-  /** The garbage collector comes to them too, but it may be minutes behind, and this task waits for them. */
-  async function removePredecessors(turn: Turn, task: PrewarmTask): Promise<void> {
-    for (const job of options.batchWatch.predecessorsJobs(task)) {
-      const { name = '', uid, deletionTimestamp } = job.metadata;
-      if (deletionTimestamp || removed.has(job) || !(await fence.isCurrent(task))) continue;
-      await removeJob(turn, task, name, uid);
-      removed.add(job);
-    }
   }
 
   function count(task: PrewarmTask, before: PrewarmTaskStatus, progress: Progress, nowMs: number): void {

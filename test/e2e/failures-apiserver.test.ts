@@ -131,6 +131,8 @@ test('a black hole of a minute between IPS and the API server: nothing is lost, 
 }, 240_000);
 
 test('opted out and in again, a workload waits until the Job of the task before is gone', async () => {
+  // Those of the tests before are counted otherwise.
+  await waitFor('other Jobs to go', async () => (await kit.list('jobs')).length === 0);
   const seen = await witness(kit);
   onTestFinished(seen.stop);
   const image = await push('again');
