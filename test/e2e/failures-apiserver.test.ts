@@ -131,8 +131,6 @@ test('a black hole of a minute between IPS and the API server: nothing is lost, 
 }, 240_000);
 
 test('opted out and in again, a workload waits until the Job of the task before is gone', async () => {
-  // Those of the tests before are counted otherwise.
-  await waitFor('other Jobs to go', async () => (await kit.list('jobs')).length === 0);
   const seen = await witness(kit);
   onTestFinished(seen.stop);
   const image = await push('again');
@@ -145,7 +143,7 @@ test('opted out and in again, a workload waits until the Job of the task before 
   const task = () => kit.tasks().then((tasks) => tasks.find(({ spec }) => spec.images[0]?.image === image));
   await apply('again', image);
   const first = await waitFor('a task', task);
-  await waitFor('its Job', async () => seen.jobs() === 1);
+  await waitFor('its Job', async () => seen.jobs(first.metadata.uid) === 1);
   await optIn('false');
   await waitFor('the end of the task', async () => !(await task()));
   await optIn('true');
@@ -156,7 +154,8 @@ test('opted out and in again, a workload waits until the Job of the task before 
   expect(second.metadata.name).toBe(first.metadata.name);
   controllers.thaw();
   await kit.status('deployment/again', /^Warm 2\/2 nodes$/);
-  expect(seen.jobs()).toBe(2);
+  // One for both nodes, or one for each, where a pod of the first goes later.
+  expect(seen.jobs(second.metadata.uid)).toBeGreaterThan(0);
   expect(seen.overlaps()).toEqual([]);
 });
 

@@ -23,8 +23,8 @@ export type WatchEvent = { type: string; object: Seen };
 export type Witness = {
   /** Each time that a node had the same work of a task by two Jobs, or two pods, that were both unfinished. */
   overlaps(): string[];
-  /** How many Jobs there have been. */
-  jobs(): number;
+  /** How many Jobs there have been, of one task by its uid, or of all. */
+  jobs(task?: string): number;
   stop(): void;
 };
 
@@ -53,7 +53,11 @@ export async function witness(kit: Kit): Promise<Witness> {
       for (const child of children) if (child.exitCode !== null) throw new Error('a watch of the test ended');
       return [...events].flatMap(([kind, seen]) => overlapsIn(kind, seen));
     },
-    jobs: () => new Set(events.get('Job')?.map(({ object }) => object.metadata.uid)).size,
+    jobs(task) {
+      const jobs = (events.get('Job') ?? []).map(({ object }) => object.metadata);
+      const wanted = jobs.filter((job) => !task || job.ownerReferences?.some(({ uid }) => uid === task));
+      return new Set(wanted.map(({ uid }) => uid)).size;
+    },
     stop() {
       for (const child of children) child.kill();
     },
