@@ -3,6 +3,7 @@ import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { firstLineOf, goModuleVersion, keepResults, writeSection } from '../results.ts';
+import { runBench } from '../run.ts';
 import { type Measured, measure, PROTOCOLS, type Protocol } from './load.ts';
 import { goalsOf, report } from './report.ts';
 import { REVIEWS, type Review } from './reviews.ts';
@@ -49,16 +50,7 @@ const servers: Server[] = [];
 const loadBefore = loadavg()[0];
 let folder = '';
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const)
-  process.once(signal, () => void end().then(() => process.exit(130)));
-try {
-  await bench();
-} catch (error) {
-  console.error(`bench: ${error instanceof Error ? error.message : error}`);
-  process.exitCode = 1;
-} finally {
-  await end();
-}
+await runBench(bench, end);
 
 async function end(): Promise<void> {
   await Promise.all(servers.splice(0).map((server) => server.stop()));

@@ -12,6 +12,7 @@ import { sandboxObstacle } from '../../test/cluster/sandbox.ts';
 import { type Ips, installIps, startIps } from '../../test/e2e/ips.ts';
 import { createKit, deployment, type Kit, PREWARM, unique } from '../../test/e2e/kit.ts';
 import { keepResults } from '../results.ts';
+import { runBench } from '../run.ts';
 import { type FanoutResult, report } from './report.ts';
 
 /**
@@ -47,16 +48,7 @@ let cluster: Cluster | undefined;
 let ips: Ips | undefined;
 let fronts: RegistryFronts | undefined;
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const)
-  process.once(signal, () => void end().then(() => process.exit(130)));
-try {
-  await bench();
-} catch (error) {
-  console.error(`bench: ${error instanceof Error ? error.message : error}`);
-  process.exitCode = 1;
-} finally {
-  await end();
-}
+await runBench(bench, end);
 
 async function end(): Promise<void> {
   await ips?.stop();

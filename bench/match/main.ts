@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { KubernetesNode } from '../../src/domain/kubernetes.ts';
 import { firstLineOf, goModuleVersion, keepResults, writeSection } from '../results.ts';
+import { runBench } from '../run.ts';
 import { type Costs, costsOf } from './costs.ts';
 import { type BenchPod, makeNodes, makePods, POD_KINDS } from './input.ts';
 import { PEER, type Peer, startPeer } from './peer.ts';
@@ -45,12 +46,9 @@ const say = (line: string) => console.error(`• ${line}`);
 
 let folder = '';
 let peer: Peer | undefined;
-try {
-  await bench();
-} catch (error) {
-  console.error(`bench: ${error instanceof Error ? error.message : error}`);
-  process.exitCode = 1;
-} finally {
+await runBench(bench, end);
+
+async function end(): Promise<void> {
   await peer?.stop();
   if (folder) await rm(folder, { recursive: true, force: true });
 }

@@ -9,6 +9,7 @@ import { waitFor } from '../../test/cluster/run.ts';
 import { sandboxObstacle } from '../../test/cluster/sandbox.ts';
 import { installIps } from '../../test/e2e/ips.ts';
 import { keepResults, writeSection } from '../results.ts';
+import { runBench } from '../run.ts';
 import { addNodes, nodeName } from './nodes.ts';
 import { type Measured, type MeasuredIps, startMeasured } from './process.ts';
 import { missedGoals, page, table } from './report.ts';
@@ -79,17 +80,7 @@ const say = (line: string) =>
 let cluster: Cluster | undefined;
 let measuredIps: MeasuredIps | undefined;
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const)
-  process.once(signal, () => void end().then(() => process.exit(130)));
-try {
-  if (flags.from) await tell(flags.from.split(','));
-  else await bench();
-} catch (error) {
-  console.error(`bench: ${error instanceof Error ? error.message : error}`);
-  process.exitCode = 1;
-} finally {
-  await end();
-}
+await runBench(() => (flags.from ? tell(flags.from.split(',')) : bench()), end);
 
 async function end(): Promise<void> {
   await measuredIps?.ips.stop();

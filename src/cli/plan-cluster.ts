@@ -1,7 +1,7 @@
 import type { KubernetesObject } from '../domain/kubernetes.ts';
 import { createKubeClient } from '../kube/client.ts';
 import { loadUserKubeConfig } from '../kube/config.ts';
-import { isNotFound } from '../kube/errors.ts';
+import { ignoreNotFound } from '../kube/errors.ts';
 import { RESOURCES } from '../kube/resources.ts';
 
 /** A cluster as a plan needs it, read with the rights of whoever calls. */
@@ -30,13 +30,7 @@ export function openCluster(options: {
       } while (next);
       return nodes;
     },
-    async runtimeClass(name) {
-      try {
-        return await client.get<KubernetesObject>(RESOURCES.runtimeClasses, undefined, name);
-      } catch (error) {
-        if (isNotFound(error)) return undefined;
-        throw error;
-      }
-    },
+    runtimeClass: (name) =>
+      client.get<KubernetesObject>(RESOURCES.runtimeClasses, undefined, name).catch(ignoreNotFound),
   };
 }

@@ -10,7 +10,7 @@ import {
 } from '../domain/workload-types.ts';
 import { createKubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
-import { isNotFound } from '../kube/errors.ts';
+import { ignoreNotFound } from '../kube/errors.ts';
 import { RESOURCES, type Resource } from '../kube/resources.ts';
 
 export type UninstallOptions = {
@@ -156,10 +156,6 @@ function cleaned(types: WorkloadTypes, { metadata }: KubernetesObject): object |
       ...(names.length > 0 ? { annotations: Object.fromEntries(names.map((name) => [name, null])) } : {}),
     },
   };
-}
-
-function ignoreNotFound(error: unknown): void {
-  if (!isNotFound(error)) throw error;
 }
 
 /** A kind that the cluster does not know has no objects: the custom resource may be gone already. */

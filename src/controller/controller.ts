@@ -18,7 +18,7 @@ import type { WarmerOptions } from '../domain/warmer-job.ts';
 import type { Workload } from '../domain/workload.ts';
 import type { WorkloadType, WorkloadTypes } from '../domain/workload-types.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { isConflict, isNotFound } from '../kube/errors.ts';
+import { ignoreNotFound, isConflict } from '../kube/errors.ts';
 import { type Informer, keyOf } from '../kube/informer.ts';
 import { RESOURCES } from '../kube/resources.ts';
 import type { Metrics } from '../metrics/metrics.ts';
@@ -217,10 +217,7 @@ export function createController(options: ControllerOptions): Controller {
   async function readTask(key: string | undefined): Promise<void> {
     const [namespace, name] = key?.split('/') ?? [];
     if (!name) return;
-    const task = await client.get<PrewarmTask>(RESOURCES.tasks, namespace, name).catch((error: unknown) => {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    });
+    const task = await client.get<PrewarmTask>(RESOURCES.tasks, namespace, name).catch(ignoreNotFound);
     if (task) tasks.put(task);
   }
 
@@ -235,8 +232,7 @@ export function createController(options: ControllerOptions): Controller {
       .filter(({ metadata }) => !options.excludedNamespaces.includes(metadata.namespace ?? ''));
   }
 
-  function lookAtAll(): void {
-    for (const task of tasks.values()) taskQueue.add(keyOf(task));
+  function lookAtWorkloads(): void {
     for (const workload of workloads.values()) workloadQueue.add(workloadKey(workload));
   }
 
@@ -247,7 +243,7 @@ export function createController(options: ControllerOptions): Controller {
       const key = taskOfLock(name);
       if (key !== undefined) taskQueue.add(key);
     }
-    if (names.length > 0) for (const each of workloads.values()) workloadQueue.add(workloadKey(each));
+    if (names.length > 0) lookAtWorkloads();
   });
 
   let resyncTimer: NodeJS.Timeout | undefined;
@@ -299,7 +295,8 @@ export function createController(options: ControllerOptions): Controller {
       log.info({ seconds: awayMs / 1000 }, 'the API server answers again');
       batchWatch.lookAfresh(now().getTime());
       watches.rewatch();
-      lookAtAll();
+      for (const task of tasks.values()) taskQueue.add(keyOf(task));
+      lookAtWorkloads();
       clearTimeout(catchUpTimer);
       catchUpTimer = setTimeout(
         () => void resync(),

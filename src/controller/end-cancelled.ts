@@ -1,6 +1,6 @@
 import type { PrewarmTask } from '../domain/prewarm-task.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { isNotFound } from '../kube/errors.ts';
+import { ignoreNotFound } from '../kube/errors.ts';
 import { RESOURCES } from '../kube/resources.ts';
 import type { BatchWatch } from './batch-watch.ts';
 import type { PlanFence } from './plan-fence.ts';
@@ -32,9 +32,7 @@ export function createEndCancelled(options: {
     for (const { metadata } of left) {
       const { namespace, name = '', uid } = metadata;
       if (!(await options.mayRemove(task, name))) continue;
-      await options.client.remove(RESOURCES.jobs, namespace, name, { uid }).catch((error: unknown) => {
-        if (!isNotFound(error)) throw error;
-      });
+      await options.client.remove(RESOURCES.jobs, namespace, name, { uid }).catch(ignoreNotFound);
     }
     return undefined;
   };

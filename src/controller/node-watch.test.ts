@@ -1,11 +1,8 @@
-import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { KubeConfig } from '@kubernetes/client-node';
 import { expect, it, onTestFinished } from 'vitest';
 import type { PrewarmTask } from '../domain/prewarm-task.ts';
-import { createKubeClient } from '../kube/client.ts';
+import { listening } from '../kube/api-server.simulation.ts';
 import { createInformer } from '../kube/informer.ts';
 import { createNodeChanges } from './node-changes.ts';
 import { createNodeWatch } from './node-watch.ts';
@@ -56,19 +53,7 @@ async function serve(count: number) {
     pages.set(key, page);
     response.end(page);
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const config = new KubeConfig();
-  const { port } = server.address() as AddressInfo;
-  config.loadFromClusterAndUser(
-    { name: 'c', server: `http://127.0.0.1:${port}`, skipTLSVerify: true },
-    { name: 'u', token: 'none' },
-  );
-  return { watching, client: createKubeClient(config, { userAgent: 'test' }), lists: () => lists };
+  return { watching, ...(await listening(server)), lists: () => lists };
 }
 
 /** The longest that the loop was held up, by processor time: a machine that is busy with others adds nothing. */

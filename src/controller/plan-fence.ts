@@ -1,6 +1,6 @@
 import type { PrewarmTask, PrewarmTaskStatus } from '../domain/prewarm-task.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { isNotFound } from '../kube/errors.ts';
+import { ignoreNotFound } from '../kube/errors.ts';
 import { type Informer, keyOf } from '../kube/informer.ts';
 import { RESOURCES } from '../kube/resources.ts';
 
@@ -37,10 +37,7 @@ export function createPlanFence(options: {
     const { namespace, name = '', uid } = task.metadata;
     const live = await options.client
       .get<PrewarmTask>(RESOURCES.tasks, namespace, name)
-      .catch((error: unknown) => {
-        if (isNotFound(error)) return undefined;
-        throw error;
-      });
+      .catch(ignoreNotFound);
     if (live) options.tasks.put(live);
     if (!isFresh(sentMs)) throw new Error(`task ${keyOf(task)} took too long to read; trying again`);
     const stands = live?.metadata.uid === uid && !live?.spec.cancelled && !live?.metadata.deletionTimestamp;

@@ -32,7 +32,7 @@ import {
 } from '../domain/task-progress.ts';
 import { jobName, SPEC_HASH_ANNOTATION, type WarmerOptions, warmerJob } from '../domain/warmer-job.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { isConflict, isNotFound, isRefused } from '../kube/errors.ts';
+import { ignoreNotFound, isConflict, isRefused } from '../kube/errors.ts';
 import { type Informer, keyOf } from '../kube/informer.ts';
 import { RESOURCES } from '../kube/resources.ts';
 import type { Metrics } from '../metrics/metrics.ts';
@@ -288,10 +288,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
    */
   async function adoptJob(task: PrewarmTask, batch: OpenBatch): Promise<boolean> {
     const { namespace, uid } = task.metadata;
-    const job = await client.get<Job>(RESOURCES.jobs, namespace, batch.jobName).catch((error: unknown) => {
-      ignoreNotFound(error);
-      return undefined;
-    });
+    const job = await client.get<Job>(RESOURCES.jobs, namespace, batch.jobName).catch(ignoreNotFound);
     if (!job) return false;
     const wanted = warmerJob(task, batch, options.warmer);
     const hash = (object: Job) => object.metadata.annotations?.[SPEC_HASH_ANNOTATION];
@@ -388,8 +385,4 @@ function isAtRest({ status }: PrewarmTask): boolean {
 
 function jobNames(status: PrewarmTaskStatus): string {
   return (status.batches ?? []).map((batch) => batch.jobName).join();
-}
-
-function ignoreNotFound(error: unknown): void {
-  if (!isNotFound(error)) throw error;
 }

@@ -15,7 +15,7 @@ import {
 } from '../domain/workload.ts';
 import { typeOf, type WorkloadType, type WorkloadTypes } from '../domain/workload-types.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { isConflict, isNotFound } from '../kube/errors.ts';
+import { ignoreNotFound, isConflict, isNotFound } from '../kube/errors.ts';
 import { writeEvent } from '../kube/events.ts';
 import { type Informer, keyOf } from '../kube/informer.ts';
 import { RESOURCES } from '../kube/resources.ts';
@@ -108,12 +108,8 @@ export function createWorkloadReconciler(
     name: string;
   }): Promise<Workload | undefined> {
     const { type, namespace, name } = named;
-    try {
-      return workloadOf(types, type, await client.get(type, namespace, name));
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
+    const live = await client.get(type, namespace, name).catch(ignoreNotFound);
+    return live && workloadOf(types, type, live);
   }
 
   async function ensureTask(turn: Turn, workload: Workload, plan: PrewarmPlan): Promise<PrewarmTask> {

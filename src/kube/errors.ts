@@ -17,6 +17,11 @@ export function isNotFound(error: unknown): boolean {
   return error instanceof KubeError && error.status === 404;
 }
 
+/** For `catch`: what is not there is undefined. */
+export function ignoreNotFound(error: unknown): undefined {
+  if (!isNotFound(error)) throw error;
+}
+
 export function isForbidden(error: unknown): boolean {
   return error instanceof KubeError && error.status === 403;
 }

@@ -1,10 +1,7 @@
-import { once } from 'node:events';
-import { createServer, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { KubeConfig } from '@kubernetes/client-node';
+import { createServer, type ServerResponse } from 'node:http';
 import { expect, it, onTestFinished } from 'vitest';
 import type { KubernetesObject } from '../domain/kubernetes.ts';
-import { createKubeClient } from './client.ts';
+import { listening } from './api-server.simulation.ts';
 import { createInformer } from './informer.ts';
 import { RESOURCES } from './resources.ts';
 
@@ -19,22 +16,6 @@ async function serve(watches: ((response: ServerResponse) => void)[], listStatus
     else response.end(JSON.stringify({ metadata: { resourceVersion: '7' }, items: [node('listed', '7')] }));
   });
   return { asked, ...(await listening(server)) };
-}
-
-async function listening(server: Server) {
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const config = new KubeConfig();
-  const { port } = server.address() as AddressInfo;
-  config.loadFromClusterAndUser(
-    { name: 'c', server: `http://127.0.0.1:${port}`, skipTLSVerify: true },
-    { name: 'u', token: 'none' },
-  );
-  return { client: createKubeClient(config, { userAgent: 'test' }) };
 }
 
 const node = (name: string, resourceVersion: string) => ({
