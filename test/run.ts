@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { REDIS_SERVER } from './cluster/redis.ts';
 import { run } from './cluster/run.ts';
 import { sandboxObstacle } from './cluster/sandbox.ts';
@@ -18,6 +18,22 @@ type Count = { passed: number; failed: number; skipped: number };
 const ROOT = join(import.meta.dirname, '..');
 const VITEST = join(ROOT, 'node_modules/vitest/vitest.mjs');
 const total: Count = { passed: 0, failed: 0, skipped: 0 };
+
+/** What failed and why, for the end: whoever sees only the last lines of a long run has to see it too. */
+const failures: string[] = [];
+
+/** The parts of vitest's JSON report that are in use. */
+type Report = {
+  numPassedTests?: number;
+  numFailedTests?: number;
+  numPendingTests?: number;
+  numTodoTests?: number;
+  testResults?: {
+    name: string;
+    message?: string;
+    assertionResults: { fullName: string; status: string; failureMessages?: string[] }[];
+  }[];
+};
 
 /** What asks why a suite cannot run on this machine; undefined when it can. */
 const OBSTACLES: Record<string, () => Promise<string | undefined>> = {
@@ -39,6 +55,7 @@ for (const suite of process.argv.slice(2).filter((each) => !files.includes(each)
 }
 
 const skippedInCi = process.env['CI'] !== undefined && total.skipped > 0;
+for (const failure of failures) console.log(`\nFAILED ${failure}`);
 if (skippedInCi) console.log('In CI every test has to run: a skip is a failure.');
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exitCode = total.failed > 0 || skippedInCi || total.passed === 0 ? 1 : 0;
@@ -60,18 +77,35 @@ async function runSuite(suite: string): Promise<Count> {
     const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'inherit' });
     const [code] = (await once(child, 'exit')) as [number | null];
     const text = await readFile(report, 'utf8').catch(() => '{}');
-    const {
-      numPassedTests = 0,
-      numFailedTests = 0,
-      numPendingTests = 0,
-      numTodoTests = 0,
-    } = JSON.parse(text) as Record<string, number>;
+    const result = JSON.parse(text) as Report;
+    const { numPassedTests = 0, numFailedTests = 0, numPendingTests = 0, numTodoTests = 0 } = result;
+    failures.push(...failuresOf(result));
     // A suite that could not even start, or a file that failed outside its tests, has no failed test to show for it.
     const failed = code === 0 ? numFailedTests : Math.max(1, numFailedTests);
     return { passed: numPassedTests, failed, skipped: numPendingTests + numTodoTests };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+function failuresOf({ testResults = [] }: Report): string[] {
+  return testResults.flatMap(({ name, message, assertionResults }) => {
+    const file = relative(ROOT, name);
+    const failed = assertionResults.filter(({ status }) => status === 'failed');
+    if (failed.length === 0 && message) return [`${file}\n${message}`];
+    return failed.map(
+      ({ fullName, failureMessages = [] }) => `${file} > ${fullName}\n${ownLines(failureMessages)}`,
+    );
+  });
+}
+
+/** Without the lines of the stack that are in libraries: they say nothing about a test. */
+function ownLines(messages: string[]): string {
+  return messages
+    .join('\n')
+    .split('\n')
+    .filter((line) => !line.includes('/node_modules/'))
+    .join('\n');
 }
 
 async function skipSuite(suite: string, obstacle: string): Promise<Count> {
