@@ -54,6 +54,33 @@ it.each([
   expect(errors).toEqual([]);
 });
 
+it('asks for bookmarks, and goes on from the last one instead of listing again', async () => {
+  const bookmark = { ...node('', '50'), metadata: { resourceVersion: '50' } };
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    const { searchParams } = new URL(request.url ?? '', 'http://server');
+    response.writeHead(200, { 'content-type': 'application/json' });
+    const from = searchParams.get('resourceVersion');
+    asked.push(
+      searchParams.has('watch') ? `watch ${from} ${searchParams.get('allowWatchBookmarks')}` : 'list',
+    );
+    if (!searchParams.has('watch'))
+      response.end(JSON.stringify({ metadata: { resourceVersion: '7' }, items: [node('listed', '7')] }));
+    else if (from === '7') response.end(line('BOOKMARK', bookmark));
+    else response.write(line('ADDED', node('told', '51')));
+  });
+  const { client } = await listening(server);
+  const informer = createInformer({
+    ...{ client, resource: RESOURCES.nodes, onChange: () => {}, onError: () => {} },
+    trim: (object: KubernetesObject) => object,
+  });
+  onTestFinished(() => informer.stop());
+  await informer.start();
+  await expect.poll(() => informer.get('told'), { timeout: 10_000 }).toBeDefined();
+  expect(asked).toEqual(['list', 'watch 7 true', 'watch 50 true']);
+  expect(informer.values().map(({ metadata }) => metadata.name)).toEqual(['listed', 'told']);
+});
+
 it('lists page by page, of the size asked for', async () => {
   const limits: string[] = [];
   const server = createServer((request, response) => {
