@@ -49,8 +49,9 @@ export default defineConfig({
           fileParallelism: false,
           // Those marked concurrent mostly wait.
           maxConcurrency: 20,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          // Longer than any wait within, which says what it waited for. Where time is what is tested, a test says so.
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
         },
       },
       // On a cluster of its own, which it hurts.

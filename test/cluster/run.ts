@@ -49,7 +49,7 @@ export async function waitFor<T>(
   ask: () => Promise<T | undefined | null | false>,
   options: { timeoutMs?: number; everyMs?: number } = {},
 ): Promise<T> {
-  const { timeoutMs = 60_000, everyMs = 100 } = options;
+  const { timeoutMs = 120_000, everyMs = 100 } = options;
   const end = Date.now() + timeoutMs;
   let last: unknown;
   for (;;) {

@@ -130,7 +130,7 @@ test('a warmer that nobody pinned is not let in', async () => {
   const denied = await ips.metric('ips_admission_requests_total', 'result="denied"');
   await kit.apply(job);
   await expect
-    .poll(() => ips.metric('ips_admission_requests_total', 'result="denied"'), { timeout: 20_000 })
+    .poll(() => ips.metric('ips_admission_requests_total', 'result="denied"'), { timeout: 60_000 })
     .toBeGreaterThan(denied);
   expect(await kit.list<Pod>('pods', ['--selector', 'batch.kubernetes.io/job-name=stray'])).toEqual([]);
   await kit.kubectl(['delete', 'job', 'stray']);

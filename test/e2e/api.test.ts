@@ -141,9 +141,9 @@ describe('who may what', () => {
       (await send(ips.url, { method: 'GET', path: `/api/v1/tasks?namespace=${namespace}`, token })).status;
     await waitForRole(ips.url, token, `?namespace=${namespace}`);
     await kit.kubectl(['delete', 'rolebinding', `${namespace}-leaver`]);
-    await waitFor('the right to be gone', async () => (await status()) === 403, { timeoutMs: 20_000 });
+    await waitFor('the right to be gone', async () => (await status()) === 403);
     await kit.kubectl(['delete', 'serviceaccount', 'leaver']);
-    await waitFor('the token to be gone', async () => (await status()) === 401, { timeoutMs: 20_000 });
+    await waitFor('the token to be gone', async () => (await status()) === 401);
   });
 
   test("Kubernetes' own view role reads tasks and makes none; its edit role makes them", async () => {

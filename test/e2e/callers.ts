@@ -59,7 +59,7 @@ export async function createCaller(
 export async function waitForRole(url: string, token: string, query: string): Promise<void> {
   const path = `/api/v1/tasks${query}`;
   const listed = async () => (await send(url, { method: 'GET', path, token })).status === 200;
-  await waitFor('the new role to count', listed, { timeoutMs: 30_000 });
+  await waitFor('the new role to count', listed);
 }
 
 /**

@@ -87,7 +87,7 @@ const push = (name: string, size = 1_000_000) => pushTestImage(cluster, `${uniqu
 test('an API server that is killed in the middle of a round and is back after 10 s: the round ends, few lists', async () => {
   const [before, after] = [await push('before', 500_000_000), await push('after')];
   await apply('before', before);
-  await kit.status('deployment/before', /^Warming 0\/2/, 20_000);
+  await kit.status('deployment/before', /^Warming 0\/2/);
   const start = Date.now();
   const restart = await findComponent(cluster, 'kube-apiserver').kill();
   await sleep(10_000);
@@ -104,7 +104,7 @@ test('an API server that is killed in the middle of a round and is back after 10
 test('a black hole of a minute between IPS and the API server: nothing is lost, no restart, few lists', async () => {
   const [during, meanwhile] = [await push('during', 500_000_000), await push('meanwhile')];
   await apply('during', during);
-  await kit.status('deployment/during', /^Warming 0\/2/, 20_000);
+  await kit.status('deployment/during', /^Warming 0\/2/);
   const start = Date.now();
   const lift = await blackHole(cluster);
   try {
@@ -122,9 +122,9 @@ test('a black hole of a minute between IPS and the API server: nothing is lost, 
     await lift();
   }
   const lifted = Date.now();
-  await kit.status('deployment/during', /^Warm 2\/2 nodes$/, 90_000);
+  await kit.status('deployment/during', /^Warm 2\/2 nodes$/);
   const seconds = Math.round((Date.now() - lifted) / 1000);
-  await kit.status('deployment/meanwhile', /^Warm 2\/2 nodes$/, 90_000);
+  await kit.status('deployment/meanwhile', /^Warm 2\/2 nodes$/);
   console.error(`• told ${seconds} s after, warm all ${Math.round((Date.now() - lifted) / 1000)} s after`);
   expect(await kit.nodesWith(meanwhile)).toEqual(['node-a', 'node-b']);
   await expectNoStorm(start);
@@ -176,7 +176,7 @@ test('a real node that dies in the middle of a pull ends the task and says so; b
   containerd.freeze();
   const restart = await kubelet.kill();
   try {
-    await kit.status('deployment/dying', /^Warm 2\/2 nodes$/, 90_000);
+    await kit.status('deployment/dying', /^Warm 2\/2 nodes$/);
     const message = await waitFor('the reason', async () => {
       const { metadata } = await kit.get<KubernetesObject>('deployment', 'dying');
       return metadata.annotations?.['ips/message'];
@@ -186,6 +186,6 @@ test('a real node that dies in the middle of a pull ends the task and says so; b
     containerd.thaw();
     restart();
   }
-  await kit.status('deployment/dying', /^Warm 3\/3 nodes$/, 90_000);
+  await kit.status('deployment/dying', /^Warm 3\/3 nodes$/);
   expect(await kit.nodesWith(image)).toEqual(['node-a', 'node-b', 'node-c']);
 });

@@ -52,7 +52,7 @@ async function message(name: string, wanted: RegExp): Promise<void> {
       if (!wanted.test(told)) throw new Error(`ips/message is ${told}`);
       return true;
     },
-    { timeoutMs: 30_000, everyMs: 500 },
+    { everyMs: 500 },
   );
 }
 
@@ -138,7 +138,7 @@ describe.each(STRATEGIES)('with %s', (strategy) => {
       const asked = (await front.requests()).length;
       expect(asked).toBeLessThanOrEqual(MOST_REQUESTS);
 
-      await kit.status('deployment/mended', /^Warm 2\/2 nodes$/, 90_000);
+      await kit.status('deployment/mended', /^Warm 2\/2 nodes$/);
       expect(await kit.nodesWith(image)).toEqual(['node-a', 'node-b']);
       const after = await kit.get<KubernetesObject & { spec: object }>('deployment', 'mended');
       expect([after.metadata.uid, after.spec]).toEqual([before.metadata.uid, before.spec]);
@@ -223,7 +223,7 @@ describe.each(STRATEGIES)('with %s', (strategy) => {
       });
       await front.set('pass');
       // By default after 10, 20 and 40 s: the third of them finds it back.
-      await kit.status('deployment/down', /^Warm 2\/2 nodes$/, 60_000);
+      await kit.status('deployment/down', /^Warm 2\/2 nodes$/);
       const warmers = await warmersOf('down');
       expect(warmers).toBeGreaterThan(2);
       expect(warmers).toBeLessThanOrEqual((1 + 3) * 2);
@@ -236,7 +236,7 @@ describe.each(STRATEGIES)('with %s', (strategy) => {
       const image = await imageBehind(front, 'reset');
       const annotations = { 'ips/retry-limit': '2', 'ips/retry-strategy': 'linear' };
       await start('reset', { images: [image], annotations });
-      const { 'ips/message': told } = await kit.status('deployment/reset', /^Failed 0\/2 nodes/, 90_000);
+      const { 'ips/message': told } = await kit.status('deployment/reset', /^Failed 0\/2 nodes/);
       expect(told).toBe(`${image}: registry unreachable on 2 nodes`);
       const requests = await front.requests();
       expect(await warmersOf('reset')).toBe((1 + 2) * 2);

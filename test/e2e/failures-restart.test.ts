@@ -70,8 +70,8 @@ async function isWarming(name: string): Promise<boolean> {
 }
 
 async function roundsEnd(name: string, unreachable: string): Promise<void> {
-  await kit.status(`deployment/${name}-fleet`, /^Warm 30\/30 nodes$/, 120_000);
-  const real = await kit.status(`deployment/${name}-real`, /^PartiallyFailed 0\/2 nodes/, 120_000);
+  await kit.status(`deployment/${name}-fleet`, /^Warm 30\/30 nodes$/);
+  const real = await kit.status(`deployment/${name}-real`, /^PartiallyFailed 0\/2 nodes/);
   expect(real['ips/message']).toBe(`${unreachable}: registry unreachable on 2 nodes`);
 }
 
@@ -153,7 +153,7 @@ test('the witness sees two Jobs that do the same work, by whichever strategy', a
   await kit.apply(job('container-2', byContainer(containers)));
   await kit.apply(job('volume-2', byVolume(volumes)));
   await expect
-    .poll(() => seen.overlaps(), { timeout: 30_000 })
+    .poll(() => seen.overlaps(), { timeout: 60_000 })
     .toEqual(
       ['mixed-1 and mixed-2', 'container-1 and container-2', 'volume-1 and volume-2'].map(
         (names) => `Jobs ${names} on node-a, node-b`,

@@ -73,7 +73,7 @@ test('sixty nodes are warmed in batches, each node once, its pod pinned by the c
         spec: SPEC,
       }),
     );
-    await kit.status('deployment/fleet', /^Warm 60\/60 nodes$/, 90_000);
+    await kit.status('deployment/fleet', /^Warm 60\/60 nodes$/);
   });
   // It starts with five, and every node that was warmed makes room for one more.
   expect(sizes[0]).toBe(5);
@@ -95,7 +95,7 @@ test('a node that joins is warmed alone', async () => {
   const processed = await ips.metric('ips_nodes_processed_total', 'result="warm"');
   const [before] = await kit.tasks();
   await kit.apply(fakeNode(POOL, COUNT));
-  await kit.status('deployment/fleet', /^Warm 61\/61 nodes$/, 60_000);
+  await kit.status('deployment/fleet', /^Warm 61\/61 nodes$/);
   expect(await ips.metric('ips_nodes_processed_total', 'result="warm"')).toBe(processed + 1);
   const [task] = await kit.tasks();
   expect(task?.status).toMatchObject({

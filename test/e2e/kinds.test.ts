@@ -170,7 +170,7 @@ describe('a custom resource', () => {
     const image = await small('rollout');
     const stored = JSON.parse(await kit.apply(KINDS.Rollout('web', optedIn(image)), ['-o', 'json']));
     expect(stored.metadata.labels).toEqual(PREWARM);
-    await kit.status('rollout/web', /^Warm 2\/2/, 90_000);
+    await kit.status('rollout/web', /^Warm 2\/2/);
     expect(await kit.nodesWith(image)).toEqual(['node-a', 'node-b']);
     expect(await stateOf(ROLLOUTS, 'watched')).toBe(1);
     expect(await stateOf(ROLLOUTS, 'absent')).toBe(0);
@@ -242,7 +242,7 @@ describe('a custom resource', () => {
       '--patch',
       patch,
     ]);
-    await kit.status('fleet/early', /^Warm 2\/2/, 90_000);
+    await kit.status('fleet/early', /^Warm 2\/2/);
     await waitFor('a fleet to be labelled at admission', async () => {
       const fleet = made('shop.example/v1alpha1', 'Fleet', unique('late'), { annotations }, spec);
       return JSON.parse(await kit.apply(fleet, ['-o', 'json'])).metadata.labels?.['ips/prewarm'] === 'true';
@@ -269,7 +269,7 @@ describe('a custom resource', () => {
   test('is found again', async () => {
     await defineCustomResource(kit.cluster, ROLLOUTS, 'Rollout');
     await kit.apply(KINDS.Rollout('again', optedIn(await small('again'))));
-    await kit.status('rollout/again', /^Warm 2\/2/, 90_000);
+    await kit.status('rollout/again', /^Warm 2\/2/);
     const image = await small('after');
     await kit.apply(KINDS.Deployment('after', optedIn(image)));
     await kit.status('deployment/after', /^Warm 2\/2/);

@@ -87,7 +87,7 @@ export async function createKit(prefix: string, own?: Cluster): Promise<Kit> {
       };
     },
     tasks: () => list<PrewarmTask>('prewarmtasks'),
-    status: (workload, wanted, timeoutMs = 60_000) =>
+    status: (workload, wanted, timeoutMs = 120_000) =>
       waitFor(
         `${workload} to have ips/status ${wanted}`,
         async () => {

@@ -89,7 +89,7 @@ async function phaseOf(name: string): Promise<string | undefined> {
 async function startLongPull(name: string): Promise<string> {
   const image = await pushTestImage(kit.cluster, `${unique(name)}:1`, 500_000_000);
   await kit.apply(deployment(name, { annotations: PREWARM, replicas: 0, images: [image], spec: WEB_NODES }));
-  await kit.status(`deployment/${name}`, /^Warming 0\/2/, 20_000);
+  await kit.status(`deployment/${name}`, /^Warming 0\/2/);
   expect(await phaseOf(name)).toBe('Warming');
   return image;
 }

@@ -248,7 +248,7 @@ async function collectTwice(): Promise<void> {
     timeoutMs: 90_000,
   });
   await collect();
-  const told = await kit.status('deployment/collected', /^PartiallyFailed 1\/2 nodes/, 90_000);
+  const told = await kit.status('deployment/collected', /^PartiallyFailed 1\/2 nodes/);
   const wanted = new RegExp(
     `^${image}: collected again and again on node-b, the disk is too small; next try at 20\\d\\d-.*Z$`,
   );
@@ -263,7 +263,7 @@ async function collectTwice(): Promise<void> {
   expect(await eventsAbout(kit, 'collected')).toContainEqual(
     expect.objectContaining({ type: 'Warning', reason: 'PrewarmFailed', message: told['ips/status'] }),
   );
-  await kit.status('deployment/collected', /^Warm 2\/2 nodes$/, 90_000);
+  await kit.status('deployment/collected', /^Warm 2\/2 nodes$/);
   expect(await kit.nodesWith(image)).toEqual(['node-a', 'node-b']);
 }
 
