@@ -5,7 +5,7 @@ import { type Ips, startIps } from './ips.ts';
 import { createKit, deployment, eventsAbout, type Kit, type Pod, PREWARM, unique, WEB_NODES } from './kit.ts';
 
 /** What namespaces and runtimes ask of pods, warmers too: warmed, or told why not while the user still looks. */
-const TOLD_MS = 30_000;
+const TOLD_MS = 60_000;
 
 let ips: Ips;
 let kits: Kit[];
