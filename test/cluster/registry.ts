@@ -21,6 +21,7 @@ const TYPES = {
   layer: 'application/vnd.oci.image.layer.v1.tar',
   config: 'application/vnd.oci.image.config.v1+json',
   manifest: 'application/vnd.oci.image.manifest.v1+json',
+  index: 'application/vnd.oci.image.index.v1+json',
 };
 const ARCHITECTURES: Record<string, string> = { x64: 'amd64', arm64: 'arm64' };
 
@@ -65,19 +66,28 @@ const ACCEPTED = `${TYPES.manifest}, application/vnd.docker.distribution.manifes
 
 /** Gives an image that is there a second name. */
 export async function tagImage(registry: Registry, image: string, tag: string): Promise<string> {
-  const [repository = '', old = ''] = image.slice(registry.host.length + 1).split(':');
-  const found = await request(
-    registry,
-    'GET',
-    `/v2/${repository}/manifests/${old}`,
-    undefined,
-    undefined,
-    ACCEPTED,
-  );
-  const type = found.headers.get('content-type') ?? TYPES.manifest;
-  const manifest = Buffer.from(await found.arrayBuffer());
+  const { repository, manifest, type } = await manifestOf(registry, image);
   await request(registry, 'PUT', `/v2/${repository}/manifests/${tag}`, manifest, type);
   return `${registry.host}/${repository}:${tag}`;
+}
+
+/** Makes an image that is there one for other machines only, under another tag. */
+export async function pushForeign(registry: Registry, image: string, tag: string): Promise<string> {
+  const { repository, manifest, type } = await manifestOf(registry, image);
+  const platform = { os: 'linux', architecture: 's390x' };
+  const entry = { mediaType: type, digest: digest(manifest), size: manifest.length, platform };
+  const index = { schemaVersion: 2, mediaType: TYPES.index, manifests: [entry] };
+  const body = Buffer.from(JSON.stringify(index));
+  await request(registry, 'PUT', `/v2/${repository}/manifests/${tag}`, body, TYPES.index);
+  return `${registry.host}/${repository}:${tag}`;
+}
+
+async function manifestOf(registry: Registry, image: string) {
+  const [repository = '', tag = ''] = image.slice(registry.host.length + 1).split(':');
+  const path = `/v2/${repository}/manifests/${tag}`;
+  const found = await request(registry, 'GET', path, undefined, undefined, ACCEPTED);
+  const type = found.headers.get('content-type') ?? TYPES.manifest;
+  return { repository, type, manifest: Buffer.from(await found.arrayBuffer()) };
 }
 
 async function pushBlob(registry: Registry, repository: string, blob: Buffer): Promise<void> {

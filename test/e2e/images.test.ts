@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { executedImages, PRIVATE_CREDENTIALS, pushTestImage } from '../cluster/cluster.ts';
+import { pushForeign } from '../cluster/registry.ts';
 import { waitFor } from '../cluster/run.ts';
 import { type Ips, startIps } from './ips.ts';
 import {
@@ -118,10 +119,17 @@ describe.each(STRATEGIES)('with %s', (strategy) => {
     ]);
     const events = (await eventsAbout(kit, 'partly')).map(({ reason, message }) => ({ reason, message }));
     expect(events).toContainEqual({ reason: 'PrewarmFailed', message: annotations['ips/status'] });
-    await waitFor('the warmers to be gone', async () => (await warmers()).length === 0, {
-      timeoutMs: 30_000,
-    });
+    await waitFor('the warmers to be gone', async () => (await warmers()).length === 0);
     expect(await kit.list('jobs')).toEqual([]);
+  });
+
+  test('an image for other machines only is told with the architecture that it lacks', async () => {
+    const image = await pushTestImage(kit.cluster, `${unique('mainframe')}:1`, 1_000_000);
+    const foreign = await pushForeign(kit.cluster.registry, image, 's390x');
+    const annotations = { ...PREWARM, 'ips/retry-limit': '0' };
+    await kit.apply(deployment('foreign', { annotations, replicas: 0, images: [foreign], spec: WEB_NODES }));
+    const { 'ips/message': told } = await kit.status('deployment/foreign', /^Failed 0\/2 nodes/);
+    expect(told).toMatch(new RegExp(`^${foreign}: no variant for (amd64|arm64) on 2 nodes$`));
   });
 
   test('a task whose only image is missing ends Failed', async () => {
