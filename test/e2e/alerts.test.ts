@@ -166,7 +166,7 @@ describe('in a real Prometheus that scrapes a real IPS', () => {
     });
 
     // `kube_job_failed` would have to be above 0 for 15 minutes.
-    expect(failedJobs?.longestSeconds()).toBeLessThan(20);
+    expect(failedJobs?.longestSeconds()).toBeLessThan(90);
 
     await waitFor('the next try', async () => (await kit.list('jobs')).length > 0);
     await ips?.kill();
@@ -183,13 +183,13 @@ describe('in a real Prometheus that scrapes a real IPS', () => {
       const jobs = await kit.list<Job>('jobs');
       return !jobs.some((job) => job.metadata.uid === failed?.metadata.uid);
     });
-    expect(performance.now() - back).toBeLessThan(15_000);
+    expect(performance.now() - back).toBeLessThan(60_000);
     await waitFor('the failure to be recorded', async () => {
       const [task] = await kit.tasks();
       return (task?.status?.attempt ?? 0) > 1;
     });
     expect(failedJobs?.seen()).toBeGreaterThan(0);
-    expect(failedJobs?.longestSeconds()).toBeLessThan(20);
+    expect(failedJobs?.longestSeconds()).toBeLessThan(90);
   });
 
   /** What a node that refuses them, or their removal by hand, does to a batch: its Job fails. */

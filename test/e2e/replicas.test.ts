@@ -151,9 +151,12 @@ test('with Redis away and back, and emptied, all ends warm and nothing is done t
     );
     await expect.poll(() => partsUp(replica), { timeout: 60_000 }).toEqual([0, 0, 0]);
   }
-  const away = await quickestReviews(replicas.all, 200);
-  console.error(`• quickest admission, ms: ${rounded(usual)} with Redis, ${rounded(away)} without`);
-  expect(Math.max(...away)).toBeLessThan(Math.max(...usual) + 1);
+  // The machine may be busier than before; what Redis would cost, it would cost each time.
+  await waitFor('admission to be as quick as before', async () => {
+    const away = await quickestReviews(replicas.all, 200);
+    console.error(`• quickest admission, ms: ${rounded(usual)} with Redis, ${rounded(away)} without`);
+    return Math.max(...away) < Math.max(...usual) + 1;
+  });
   await applyMany('without', 6);
   await allWarm('without', 6);
   await allTold('without', 'Warm 8/8 nodes');
