@@ -9,7 +9,7 @@ import type { Informer } from '../kube/informer.ts';
 import { RESOURCES } from '../kube/resources.ts';
 
 /** The label by which the Job controller marks a Job's pods. */
-const JOB_NAME = 'batch.kubernetes.io/job-name';
+export const JOB_NAME = 'batch.kubernetes.io/job-name';
 
 export type BatchWatch = {
   /** What became of each node of the task's open batches, by Job name; `looking`: some of it takes another look. */

@@ -136,7 +136,10 @@ export function createController(options: ControllerOptions): Controller {
     ...warmerOwned,
     resource: RESOURCES.pods,
     trim: ({ metadata: { managedFields: _, ...metadata }, ...rest }) => trimWarmer(metadata, rest as Pod),
-    onChange: (_key, before, after) => addTaskOf(after ?? before),
+    onChange(_key, before, after) {
+      addTaskOf(after ?? before);
+      shares.podChanged(before, after);
+    },
   });
   const { nodes, sizes, presence, listed, lost, ...ofNodes } = createNodeWatch(informer, (...change) =>
     nodeChanges.note(...change),
@@ -159,7 +162,7 @@ export function createController(options: ControllerOptions): Controller {
 
   const shares = createTaskShares({
     ...{ slots: options.coordination.tasks, tokens: options.coordination.pulls },
-    ...{ tasks, jobs, askAtOnce: options.maxActiveTasks, ask: (key) => taskQueue.add(key) },
+    ...{ tasks, jobs, pods, askAtOnce: options.maxActiveTasks, ask: (key) => taskQueue.add(key) },
   });
   const turns = createTurns({
     ...{ client, lock, shared: options.coordination.shared },

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createMemorySemaphore } from '../coordination/memory.ts';
-import type { Job } from '../domain/kubernetes.ts';
+import type { Job, Pod } from '../domain/kubernetes.ts';
 import type { PrewarmTask } from '../domain/prewarm-task.ts';
 import { keyOf } from '../kube/informer.ts';
 import { createTaskShares } from './task-shares.ts';
@@ -12,6 +12,7 @@ afterEach(() => void vi.useRealTimers());
 function cluster({ slots = 2, tokens = 10, recorded = true } = {}) {
   const tasks = new Map<string, PrewarmTask>();
   const jobs = new Map<string, Job>();
+  const pods: Pod[] = [];
   const semaphores = () => ({
     slots: createMemorySemaphore({ size: slots }),
     tokens: createMemorySemaphore({ size: tokens }),
@@ -19,6 +20,7 @@ function cluster({ slots = 2, tokens = 10, recorded = true } = {}) {
   const common = semaphores();
   return {
     jobs,
+    pods,
     /** Changes the nodes of a task's one open batch, none for no batch, as the watch tells it. */
     set(name: string, nodes: number, namespace = 'shop'): PrewarmTask {
       const batch = { jobName: `${name}-job`, nodes: Array.from({ length: nodes }, (_, n) => `node-${n}`) };
@@ -37,6 +39,7 @@ function cluster({ slots = 2, tokens = 10, recorded = true } = {}) {
         ...(recorded ? common : semaphores()),
         tasks: { values: () => [...tasks.values()] },
         jobs: { get: (key) => jobs.get(key) },
+        pods: { values: () => pods },
         askAtOnce: 2,
         ask: (key) => asked.push(key),
       });
@@ -106,6 +109,22 @@ describe('places and tokens', () => {
       expect(await other.claim(b, { open: true, running: 2, wanted: 6, rank: 0 })).toBe(5);
     },
   );
+
+  it('are free as soon as warmers of other replicas have their images, before their Job says so', async () => {
+    const { set, jobs, pods, replica } = cluster({ recorded: false });
+    const { claim, podChanged, asked } = replica();
+    set('a', 8);
+    jobs.set('shop/a-job', { metadata: { name: 'a-job', namespace: 'shop' }, spec: { completions: 8 } });
+    const b = set('b', 0);
+    expect(await claim(b, asking(8))).toBe(2);
+    const labels = { 'ips/task': 'a', 'batch.kubernetes.io/job-name': 'a-job' };
+    const pod = (phase: string): Pod => ({ metadata: { namespace: 'shop', labels }, status: { phase } });
+    pods.push(pod('Succeeded'), pod('Succeeded'), pod('Pending'));
+    podChanged(pod('Pending'), pods[0]);
+    await vi.runAllTimersAsync();
+    expect(asked).toEqual(['shop/b']);
+    expect(await claim(b, { open: true, running: 2, wanted: 6, rank: 0 })).toBe(2);
+  });
 
   it('of a task itself are not taken for those of others, and its replica knows best what it has', async () => {
     const { set, replica } = cluster({ slots: 2 });

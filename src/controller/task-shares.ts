@@ -1,9 +1,11 @@
 import type { Ask } from '../coordination/grant.ts';
 import type { Semaphore } from '../coordination/ports.ts';
 import { TASK_LABEL } from '../domain/annotations.ts';
-import type { Job } from '../domain/kubernetes.ts';
+import { ranToItsEnd } from '../domain/batch-outcome.ts';
+import type { Job, KubernetesObject, Pod } from '../domain/kubernetes.ts';
 import type { OpenBatch, PrewarmTask } from '../domain/prewarm-task.ts';
 import { type Informer, keyOf } from '../kube/informer.ts';
+import { JOB_NAME } from './batch-watch.ts';
 
 /** What a task has of what all tasks share: one of the places of those that warm, and tokens, one for each warmer. */
 export type TaskShares = {
@@ -18,6 +20,7 @@ export type TaskShares = {
   /** The task looks different from how it did: where it uses less than before, there may be room for those that wait. */
   taskChanged(before: PrewarmTask | undefined, after: PrewarmTask | undefined): void;
   jobChanged(before: Job | undefined, after: Job | undefined): void;
+  podChanged(before: Pod | undefined, after: Pod | undefined): void;
   /** Gives back what the tasks of this replica have; what runs still is seen by the others. */
   stop(): Promise<void>;
 };
@@ -37,6 +40,7 @@ export type TaskSharesOptions = {
   tokens: Semaphore;
   tasks: Pick<Informer<PrewarmTask>, 'values'>;
   jobs: Pick<Informer<Job>, 'get'>;
+  pods: Pick<Informer<Pod>, 'values'>;
   /** So many of each namespace are asked at a time when there is room, best first. */
   askAtOnce: number;
   ask(key: string): void;
@@ -48,30 +52,47 @@ const TOLD_MS = 250;
 type Waiting = { rank: number; namespace: string };
 
 export function createTaskShares(options: TaskSharesOptions): TaskShares {
-  const { slots, tokens, tasks, jobs } = options;
+  const { slots, tokens, tasks, jobs, pods } = options;
   /** The tasks of this replica, with the warmers that it knows to run, and those of them that may warm. */
   const told = new Map<string, number>();
   const active = new Set<string>();
   const waiting = new Map<string, Waiting>();
   let timer: { id: NodeJS.Timeout; dueMs: number } | undefined;
 
-  function unfinished(namespace: string | undefined, batch: OpenBatch): number {
-    const job = jobs.get(`${namespace}/${batch.jobName}`);
-    return job ? unfinishedOf(job) : batch.nodes.length;
+  /** How many warmers of each Job have their images; the Job itself tells so a while later. */
+  function pulled(): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const pod of pods.values()) {
+      const { namespace, labels } = pod.metadata;
+      const job = `${namespace}/${labels?.[JOB_NAME]}`;
+      if (ranToItsEnd(pod)) counts.set(job, (counts.get(job) ?? 0) + 1);
+    }
+    return counts;
   }
 
   /** By what the cluster shows, for tasks of other replicas, and those whose replica has ended. */
-  function elsewhere(key: string): { active: number; running: number } {
-    const sum = { active: 0, running: 0 };
+  function elsewhere(key: string): { active: Map<string, number>; running: Map<string, number> } {
+    const ended = pulled();
+    const others = { active: new Map<string, number>(), running: new Map<string, number>() };
     for (const task of tasks.values()) {
       const batches = task.status?.batches ?? [];
       const other = keyOf(task);
       if (batches.length === 0 || other === key) continue;
-      sum.active += 1;
-      const seen = () => batches.reduce((all, batch) => all + unfinished(task.metadata.namespace, batch), 0);
-      sum.running += told.get(other) ?? seen();
+      others.active.set(other, 1);
+      const unfinished = ({ jobName, nodes }: OpenBatch): number => {
+        const name = `${task.metadata.namespace}/${jobName}`;
+        const job = jobs.get(name);
+        return Math.min(job ? unfinishedOf(job) : nodes.length, nodes.length - (ended.get(name) ?? 0));
+      };
+      const seen = () => batches.reduce((all, batch) => all + unfinished(batch), 0);
+      others.running.set(other, told.get(other) ?? seen());
     }
-    return sum;
+    return others;
+  }
+
+  /** Whether a warmer or its Job is of a task of this replica. */
+  function isTold({ metadata: { namespace, labels } }: KubernetesObject = { metadata: {} }): boolean {
+    return told.has(`${namespace}/${labels?.[TASK_LABEL]}`);
   }
 
   function wake(afterMs: number): void {
@@ -142,9 +163,11 @@ export function createTaskShares(options: TaskSharesOptions): TaskShares {
       const count = (task: PrewarmTask | undefined) => task?.status?.batches?.length ?? 0;
       if (count(after) < count(before)) wake(0);
     },
+    podChanged(before, after) {
+      if (!isTold(after) && ranToItsEnd(after) && !ranToItsEnd(before)) wake(TOLD_MS);
+    },
     jobChanged(before, after) {
-      const { namespace, labels } = (after ?? before)?.metadata ?? {};
-      if (told.has(`${namespace}/${labels?.[TASK_LABEL]}`)) return;
+      if (isTold(after ?? before)) return;
       const count = (job: Job | undefined) => (job ? unfinishedOf(job) : 0);
       if (count(after) < count(before)) wake(TOLD_MS);
     },

@@ -5,15 +5,16 @@
 --       3 queue   sorted set: holder that waits, by rank
 --       4 asked   sorted set: holder that waits, by when it last asked (ms)
 --       5 wants   hash: holder that waits -> "COUNT OWNER GROUP"
--- ARGV  1 holder  2 held  3 wanted  4 rank  5 group  6 elsewhere  7 size  8 limit of a group  9 stale after (ms)
---       10 forgotten after (ms)  11 least part of all that is given for more  12 owner: the replica that asks
+-- ARGV  1 holder  2 held  3 wanted  4 rank  5 group  6 size  7 limit of a group  8 stale after (ms)
+--       9 forgotten after (ms)  10 least part of all that is given for more  11 owner: the replica that asks
+--       12… each other holder that the cluster shows, and how much it has by that
 -- Gives a number from 0 to `wanted`.
 
 local flight, held, queue, asked, wants = unpack(KEYS)
-local holder, rank, group, owner = ARGV[1], ARGV[4], ARGV[5], ARGV[12]
-local has, wanted, elsewhere = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[6])
-local size, groupLimit = tonumber(ARGV[7]), tonumber(ARGV[8])
-local staleMs, forgetMs, leastPart = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
+local holder, rank, group, owner = ARGV[1], ARGV[4], ARGV[5], ARGV[11]
+local has, wanted = tonumber(ARGV[2]), tonumber(ARGV[3])
+local size, groupLimit = tonumber(ARGV[6]), tonumber(ARGV[7])
+local staleMs, forgetMs, leastPart = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -57,15 +58,18 @@ local granted = 0
 
 if wanted > 0 then
   local groups = {}
-  local recorded = 0
+  local inUse = {}
+  for i = 12, #ARGV, 2 do inUse[ARGV[i]] = tonumber(ARGV[i + 1]) end
   local shares = redis.call('HGETALL', held)
   for i = 1, #shares, 2 do
     local count, of = share(shares[i + 1])
-    if shares[i] ~= holder then recorded = recorded + count end
+    inUse[shares[i]] = math.max(count, inUse[shares[i]] or 0)
     groups[of] = (groups[of] or 0) + count
   end
-  -- What was reclaimed, or lost with Redis, and still runs is not given out.
-  local free = size - has - math.max(recorded, elsewhere)
+  inUse[holder] = has
+  -- What was reclaimed, or lost with Redis, and still runs is not given out; what another has just taken does not show yet.
+  local free = size
+  for _, count in pairs(inUse) do free = free - count end
 
   -- Those that wait before it get what they asked for.
   redis.call('ZADD', queue, rank, holder)

@@ -12,8 +12,8 @@ export type Ask = {
   rank: number;
   /** A semaphore may have a limit for each. */
   group: string;
-  /** What all other holders have, as the cluster shows it. */
-  elsewhere: number;
+  /** What each other holder has, as the cluster shows it. */
+  elsewhere: ReadonlyMap<string, number>;
 };
 
 export type Limits = {
@@ -80,13 +80,14 @@ function roomFor(state: GrantState, holder: string, ask: Ask, limits: Limits) {
   const groups = new Map<string, number>();
   const take = (group: string, count: number) => void groups.set(group, (groups.get(group) ?? 0) + count);
   const inGroup = (group: string) => limits.groupLimit - (groups.get(group) ?? 0);
-  let recorded = 0;
+  const inUse = new Map(ask.elsewhere);
   for (const [other, { count, group }] of state.inFlight) {
-    if (other !== holder) recorded += count;
+    inUse.set(other, Math.max(count, inUse.get(other) ?? 0));
     take(group, count);
   }
-  // What was reclaimed, or lost with Redis, and still runs is not given out.
-  let free = limits.size - ask.held - Math.max(recorded, ask.elsewhere);
+  inUse.set(holder, ask.held);
+  // What was reclaimed, or lost with Redis, and still runs is not given out; what another has just taken does not show yet.
+  let free = limits.size - [...inUse.values()].reduce((sum, count) => sum + count, 0);
   for (const waiting of before(state, holder, ask.rank)) {
     const part = Math.min(waiting.count, free, inGroup(waiting.group));
     if (part <= 0) continue;

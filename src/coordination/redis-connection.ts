@@ -22,6 +22,8 @@ export type RedisConnection = {
   name: string;
   /** What is wrong with it; undefined while it answers. */
   problem(): string | undefined;
+  /** For how long there has been a problem; 0 while it answers. */
+  awayMs(): number;
   run(script: Script, keys: string[], args: (string | number)[]): Promise<unknown>;
   get(key: string): Promise<unknown>;
   /** As `redlock` calls a client. */
@@ -46,6 +48,7 @@ export function connectRedis(
   const { host, port, tls } = address;
   const name = addressName(address);
   let problem: string | undefined = NOT_YET;
+  let sinceMs = performance.now();
   /** It answers that it will not: full, read-only, no rights. Others of its answers do not say that this is over. */
   let refuses = false;
   let closed = false;
@@ -69,7 +72,9 @@ export function connectRedis(
     if (closed || found === problem) return;
     const same = (found === undefined) === (problem === undefined);
     problem = found;
-    if (!same) onChange(connection);
+    if (same) return;
+    sinceMs = performance.now();
+    onChange(connection);
   }
 
   function noteFailure(error: unknown): void {
@@ -137,6 +142,7 @@ export function connectRedis(
   const connection: RedisConnection = {
     name,
     problem: () => problem,
+    awayMs: () => (problem === undefined ? 0 : performance.now() - sinceMs),
     run: (script, keys, args) =>
       bounded(() =>
         client.evalsha(script.sha, keys.length, ...keys, ...args).catch((error: unknown) => {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { FORGET_MS, LEAST_PART, type Limits, STALE_MS } from './grant.ts';
 import { createMemorySemaphore } from './memory.ts';
 import type { Semaphore } from './ports.ts';
@@ -5,6 +6,9 @@ import type { RedisConnection } from './redis-connection.ts';
 import { CLAIM, GIVE_BACK, HEARTBEAT, type Script } from './scripts.ts';
 
 export const HEARTBEAT_MS = 30_000;
+/** So long a server may be away before what the cluster shows counts instead. */
+const PATIENCE_MS = 1_000;
+const AGAIN_MS = 100;
 
 export type RedisSemaphoreOptions = {
   name: string;
@@ -13,6 +17,7 @@ export type RedisSemaphoreOptions = {
   owner: string;
   limits: Pick<Limits, 'size'> & Partial<Limits>;
   heartbeatMs?: number;
+  patienceMs?: number;
 };
 
 /** On one server, by its time. While that is away, what the cluster shows and this replica gave out is what counts. */
@@ -20,7 +25,7 @@ export function createRedisSemaphore(
   connection: RedisConnection,
   options: RedisSemaphoreOptions,
 ): Semaphore & { close(): Promise<void> } {
-  const { owner, prefix, name } = options;
+  const { owner, prefix, name, patienceMs = PATIENCE_MS } = options;
   const limits = { staleMs: STALE_MS, forgetMs: FORGET_MS, ...options.limits };
   const { size, staleMs, forgetMs, groupLimit = size } = limits;
   // The braces keep the keys together in a Redis cluster.
@@ -29,6 +34,17 @@ export function createRedisSemaphore(
   const mine = new Set<string>();
   const waiting = new Set<string>();
   const run = (script: Script, ...args: (string | number)[]) => connection.run(script, keys, args);
+
+  /** Each replica for itself would give out too much: one that hesitates, or is dialled anew, is waited for. */
+  async function patiently(script: Script, ...args: (string | number)[]): Promise<number | undefined> {
+    const untilMs = performance.now() + patienceMs;
+    for (;;) {
+      const answer = await run(script, ...args).catch(() => undefined);
+      if (answer !== undefined) return Number(answer);
+      if (performance.now() > untilMs || connection.awayMs() > patienceMs) return undefined;
+      await sleep(AGAIN_MS);
+    }
+  }
 
   async function beat(): Promise<void> {
     if (mine.size === 0) return;
@@ -54,12 +70,12 @@ export function createRedisSemaphore(
   return {
     async claim(holder, ask) {
       const { held, wanted, rank, group, elsewhere } = ask;
-      const answer = run(
+      const granted = await patiently(
         CLAIM,
-        ...[holder, held, wanted, rank, group, elsewhere],
+        ...[holder, held, wanted, rank, group],
         ...[size, groupLimit, staleMs, forgetMs, LEAST_PART, owner],
-      ).then(Number);
-      const granted = await answer.catch(() => undefined);
+        ...[...elsewhere].flat(),
+      );
       if (granted === undefined) {
         keep(holder, held, wanted);
         return local.claim(holder, ask);

@@ -29,7 +29,7 @@ function playTurns({ places, groupLimit }: { places: number; groupLimit: number 
     async pass(): Promise<void> {
       for (const [name, play] of [...plays].toReversed()) {
         const group = play.task.metadata.namespace ?? '';
-        const ask = { rank: rankOf(play.task, nowMs), group, elsewhere: 0 };
+        const ask = { rank: rankOf(play.task, nowMs), group, elsewhere: new Map() };
         if (play.began !== undefined && play.left <= 0) {
           await semaphore.release(name);
           play.ended = second;

@@ -120,7 +120,7 @@ const REFUSED_MS = 15_000;
 const NO_POD_MS = 90_000;
 
 /** A container can start only once every image volume is there. */
-function ranToItsEnd(pod: Pod | undefined): boolean {
+export function ranToItsEnd(pod: Pod | undefined): boolean {
   const state = pod && warmContainer(pod)?.state;
   return (
     pod?.status?.phase === 'Succeeded' || state?.running !== undefined || state?.terminated?.exitCode === 0

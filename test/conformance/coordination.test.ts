@@ -10,7 +10,7 @@ import { type RedisServer, startRedis, startRedisServers } from '../cluster/redi
 import { waitFor } from '../cluster/run.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
-const ASK = { held: 0, wanted: 1, rank: 0, group: 'shop', elsewhere: 0 };
+const ASK = { held: 0, wanted: 1, rank: 0, group: 'shop', elsewhere: new Map() };
 
 async function servers(context: TestContext, count: number): Promise<RedisServer[]> {
   const all = await startRedisServers(count);
