@@ -67,7 +67,7 @@ export async function startKwok(
   const texts = await Promise.all(
     stages.map(async (name) => {
       const text = await readFile(join(cluster.binaries.stages, name), 'utf8');
-      if (mostPodMs === 0 || !name.includes('pod-complete')) return text;
+      if (mostPodMs === 0 || !name.includes('pod-ready')) return text;
       const delay = `{ durationMilliseconds: 0, jitterDurationMilliseconds: ${mostPodMs} }`;
       return text.replace('\nspec:\n', `\nspec:\n  delay: ${delay}\n`);
     }),
