@@ -8,14 +8,15 @@ import { type AuditEntry, auditFromNow } from './audit.ts';
 import { createKit, deployment, type Kit, PREWARM, unique } from './kit.ts';
 import { type Replica, type Replicas, startReplicas } from './replicas.ts';
 import { beginReview, quickestReviews } from './reviews.ts';
-import { type Witness, witness } from './witness.ts';
+import { type AtOnce, type Witness, witness } from './witness.ts';
 
 /** Three replicas that share their work over three Redis servers, each of which is a process of its own. */
 
 const COUNT = 8;
 const POOL = unique('replicas');
-/** The Jobs of fake nodes end when kwok says so: late enough that something is always in the middle. */
+/** Fake nodes pull for as long as kwok says: so that something is always in the middle. */
 const MOST_POD_MS = 1_500;
+const LIMITS = { tasks: 10, pulls: 10 };
 
 // A busy machine, and a Job controller that asks the API server 20 times a second.
 vi.setConfig({ testTimeout: 300_000 });
@@ -39,7 +40,8 @@ beforeAll(async () => {
       REDIS_ADDRESSES: redis.map(({ address }) => address).join(','),
       // What is in flight at the end waits for the test, however slow the machine.
       DRAIN_SECONDS: '4',
-      MAX_ACTIVE_TASKS: '10',
+      MAX_ACTIVE_TASKS: String(LIMITS.tasks),
+      MAX_CONCURRENT_PULLS: String(LIMITS.pulls),
     },
   });
 });
@@ -110,6 +112,7 @@ function is(verb: string, resource: string) {
 test('100 tasks are shared by three replicas without one conflict, and nothing is planned or made twice', async () => {
   const audit = await auditFromNow(kit.cluster);
   const before = seen.jobs();
+  const most = seen.mostFrom();
   await applyMany('hundred', 100, { nodes: [`${POOL}-0`] });
   const tasks = await allWarm('hundred', 100);
   await allTold('hundred', 'Warm 1/1 nodes');
@@ -127,7 +130,26 @@ test('100 tasks are shared by three replicas without one conflict, and nothing i
   console.error(`• Jobs made by each replica: ${made.join(', ')}; ${entries.length} requests`);
   expect(Math.min(...made)).toBeGreaterThan(0);
   expect(seen.overlaps()).toEqual([]);
+  await isWithinLimits(most());
 });
+
+test('three replicas together let no more warmers pull at once than there may be', async () => {
+  const most = seen.mostFrom();
+  // They want four times as many as there may be, and all there are at the end of each batch.
+  await applyMany('crowd', 6);
+  await allWarm('crowd', 6);
+  await isWithinLimits(most());
+});
+
+/** As the API server told it. Without the server that counts, which a busy machine may hold up, the limits are not promised. */
+async function isWithinLimits(most: AtOnce): Promise<void> {
+  const lines = (await Promise.all(replicas.all.map(({ ips }) => ips.logLines()))).flat();
+  const away = lines.filter(({ part, problem }) => part === redis[0]?.address && problem !== undefined);
+  console.error(`• at once: ${most.tasks} tasks, ${most.pulls} pulls; ${away.length} times without Redis`);
+  if (away.length > 0) return;
+  expect(most.pulls).toBeLessThanOrEqual(LIMITS.pulls);
+  expect(most.tasks).toBeLessThanOrEqual(LIMITS.tasks);
+}
 
 /** What a replica says of the Redis servers; it stays ready, whatever that is. */
 async function coordination({ ips }: Replica): Promise<string> {

@@ -2,7 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { NODES_ANNOTATION, TASK_LABEL } from '../../src/domain/annotations.ts';
 import { parseIndexes } from '../../src/domain/batch-outcome.ts';
-import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
+import { cannotPull } from '../../src/domain/container-status.ts';
+import type { ContainerStatus, KubernetesObject } from '../../src/domain/kubernetes.ts';
 import type { Kit } from './kit.ts';
 
 type Volume = { image?: { reference?: string } };
@@ -15,6 +16,7 @@ type Seen = KubernetesObject & {
     conditions?: { type: string; status: string }[];
     completedIndexes?: string;
     failedIndexes?: string;
+    containerStatuses?: ContainerStatus[];
   };
 };
 export type WatchEvent = { type: string; object: Seen };
@@ -25,8 +27,12 @@ export type Witness = {
   overlaps(): string[];
   /** How many Jobs there have been, of one task by its uid, or of all. */
   jobs(task?: string): number;
+  /** From now on: gives how many warmers pulled at the same time, at most, and of how many tasks. */
+  mostFrom(): () => AtOnce;
   stop(): void;
 };
+
+export type AtOnce = { pulls: number; tasks: number };
 
 /** Watches from the version of a list on, so that nothing between is missed, however late the watch begins. */
 export async function witness(kit: Kit): Promise<Witness> {
@@ -48,13 +54,26 @@ export async function witness(kit: Kit): Promise<Witness> {
     events.set(kind, seen);
     createInterface({ input: child.stdout }).on('line', (line) => seen.push(JSON.parse(line) as WatchEvent));
   }
+  const of = (kind: string) => events.get(kind) ?? [];
+  const isGapless = () => {
+    for (const child of children) if (child.exitCode !== null) throw new Error('a watch of the test ended');
+  };
   return {
     overlaps() {
-      for (const child of children) if (child.exitCode !== null) throw new Error('a watch of the test ended');
-      return [...events].flatMap(([kind, seen]) => overlapsIn(kind, seen));
+      isGapless();
+      return ['Job', 'pod'].flatMap((kind) => overlapsIn(kind, of(kind)));
+    },
+    mostFrom() {
+      const from = of('pod').length;
+      return () => {
+        isGapless();
+        const told = pullsAtOnce(of('pod')).slice(from);
+        const most = (what: keyof AtOnce) => Math.max(0, ...told.map((each) => each[what]));
+        return { pulls: most('pulls'), tasks: most('tasks') };
+      };
     },
     jobs(task) {
-      const jobs = (events.get('Job') ?? []).map(({ object }) => object.metadata);
+      const jobs = of('Job').map(({ object }) => object.metadata);
       const wanted = jobs.filter((job) => !task || job.ownerReferences?.some(({ uid }) => uid === task));
       return new Set(wanted.map(({ uid }) => uid)).size;
     },
@@ -83,6 +102,26 @@ export function overlapsIn(kind: string, events: WatchEvent[]): string[] {
     }
   }
   return [...found];
+}
+
+/**
+ * A pod that has a node, and is not known to have its images. Who is being removed, or failed once and is tried again, is
+ * the kubelet's to end.
+ */
+function pulls({ metadata, spec, status }: Seen): boolean {
+  if (metadata.deletionTimestamp || !spec.nodeName || status?.phase !== 'Pending') return false;
+  return !status.containerStatuses?.some((each) => cannotPull(each));
+}
+
+/** How many pulled after each event, in the order in which the API server told them, and of how many tasks. */
+export function pullsAtOnce(events: WatchEvent[], counts: (pod: Seen) => boolean = () => true): AtOnce[] {
+  const pulling = new Map<string, string | undefined>();
+  return events.map(({ type, object }) => {
+    const { uid = '', labels } = object.metadata;
+    if (type !== 'DELETED' && pulls(object) && counts(object)) pulling.set(uid, labels?.[TASK_LABEL]);
+    else pulling.delete(uid);
+    return { pulls: pulling.size, tasks: new Set(pulling.values()).size };
+  });
 }
 
 function isFinished({ status }: Seen): boolean {
