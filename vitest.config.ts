@@ -6,7 +6,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'bench/**/*.test.ts', 'test/chaos/{plan,invariants}.test.ts'],
+          include: ['src/**/*.test.ts', 'bench/**/*.test.ts', 'test/chaos/{plan,invariants,limits}.test.ts'],
           environment: 'node',
           testTimeout: 30_000,
         },

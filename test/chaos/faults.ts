@@ -19,6 +19,9 @@ export type Scene = {
 
 export type Struck = Fault & Window;
 
+/** A clock that is ahead is so by this. */
+export const AHEAD_MS = 600_000;
+
 /** The balancer sees within 3 s who is there, and the API server dials again after a back-off. */
 const SEEN_MS = 10_000;
 const API_BACK_MS = 2_000;
@@ -40,7 +43,7 @@ const STRIKES: Record<FaultKind, (scene: Scene, target: number) => Promise<() =>
     return async () => replica.thaw();
   },
   async clock({ cluster }, target) {
-    await setClock(cluster, target, '+10m');
+    await setClock(cluster, target, '+10m'); // AHEAD_MS
     return () => setClock(cluster, target, '+0');
   },
   async webhook({ replicas }) {

@@ -8,11 +8,13 @@ import { RESOURCES, type Resource } from '../../src/kube/resources.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import type { WatchEvent } from '../e2e/witness.ts';
 import type { AuditEntry } from './invariants.ts';
+import type { Told } from './limits.ts';
 
 /** What the API server told of the warmers, the tasks and the workloads, from one moment on. */
 export type Observer = {
-  jobs: WatchEvent[];
-  pods: WatchEvent[];
+  jobs: Told[];
+  pods: Told[];
+  tasks: Told[];
   audit(): Promise<AuditEntry[]>;
   /** Every state of the objects whose name or owner has that text, a line each, with the time. */
   historyOf(text: string): Promise<string[]>;
@@ -32,12 +34,13 @@ export async function observe(cluster: Cluster, client: KubeClient, folder: stri
   const file = join(folder, 'history.jsonl');
   const log = createWriteStream(file);
   const ending = new AbortController();
-  const events: Record<string, WatchEvent[]> = { Job: [], pod: [] };
+  const events: Record<string, Told[]> = { Job: [], pod: [], PrewarmTask: [] };
 
   function note(kind: string, event: WatchEvent): void {
     if (event.object.metadata.managedFields) delete event.object.metadata.managedFields;
-    events[kind]?.push(event);
-    log.write(`${JSON.stringify({ time: new Date().toISOString(), kind, ...event })}\n`);
+    const now = new Date();
+    events[kind]?.push({ ...event, atMs: now.getTime() });
+    log.write(`${JSON.stringify({ time: now.toISOString(), kind, ...event })}\n`);
   }
 
   async function follow(
@@ -98,6 +101,7 @@ export async function observe(cluster: Cluster, client: KubeClient, folder: stri
   return {
     jobs: events['Job'] ?? [],
     pods: events['pod'] ?? [],
+    tasks: events['PrewarmTask'] ?? [],
     async audit() {
       const lines = (await readFile(join(cluster.folder, 'logs/audit.log'), 'utf8')).split('\n');
       return lines.filter(isWhole).map((line) => JSON.parse(line) as AuditEntry);

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { TASK_LABEL } from '../../src/domain/annotations.ts';
 import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import { createKubeClient, type KubeClient } from '../../src/kube/client.ts';
 import { loadKubeConfig } from '../../src/kube/config.ts';
@@ -10,9 +11,11 @@ import { startRedisServers } from '../cluster/redis.ts';
 import { installIps } from '../e2e/ips.ts';
 import { createKit } from '../e2e/kit.ts';
 import { startReplicas } from '../e2e/replicas.ts';
+import type { AtOnce } from '../e2e/witness.ts';
 import { type Random, seeded } from '../seeded.ts';
 import { atRest, keysGone, objectsGone } from './checks.ts';
 import {
+  AHEAD_MS,
   apiAway,
   clockEnv,
   type Scene,
@@ -23,7 +26,8 @@ import {
   webhookHurt,
 } from './faults.ts';
 import { failedAdmissions, LOAD_AGENT, slowAdmissions, type Violation, workDoneTwice } from './invariants.ts';
-import { createLoad } from './load.ts';
+import { looseLimits, overLimits, saidAway } from './limits.ts';
+import { createLoad, type Load } from './load.ts';
 import { type Observer, observe } from './observer.ts';
 import { describeFault, type Fault, meets, planFaults } from './plan.ts';
 import { conflictsIn, explain, summary, tally } from './report.ts';
@@ -48,6 +52,8 @@ export type ChaosReport = {
   admissions: object;
   jobs: number;
   warmers: number;
+  /** As far as limits were promised just then. */
+  mostAtOnce: AtOnce;
   /** Of IPS's own writes, by resource. */
   conflicts: Record<string, number>;
   /** From the last fault's end until all was as it must be, and then until nothing was left. */
@@ -62,7 +68,8 @@ const REPLICAS = 3;
 const REDIS_SERVERS = 3;
 const POOL = 'fleet';
 const FAKE_NODES = 24;
-/** How long a fake node takes to warm, at most: long enough for a fault to fall into it. */
+const LIMITS = { tasks: 3, pulls: 10 };
+/** How long a fake node takes to pull, at most: long enough for a fault to fall into it. */
 const MOST_POD_MS = 4_000;
 /** From one thing that the load does to the next. */
 const PAUSE_MS = [200, 2_500] as const;
@@ -93,6 +100,8 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     const env = (index: number) => ({
       REDIS_ADDRESSES: redis.map(({ address }) => address).join(),
       RESYNC_SECONDS: '10',
+      MAX_ACTIVE_TASKS: String(LIMITS.tasks),
+      MAX_CONCURRENT_PULLS: String(LIMITS.pulls),
       ...clockEnv(cluster, index),
     });
     const replicas = await startReplicas(cluster, { count: REPLICAS, env });
@@ -153,6 +162,7 @@ async function hurt(
 
   const settled = await hold(settleMs, () => atRest(scene, client, load, { namespace, pool: POOL }));
   say(`${seconds()} s  at rest after ${settled.seconds.toFixed(1)} s`);
+  const limits = await limitsKept(scene, observer, struck, load);
   await load.clear();
   const cleared = await hold(settleMs, () => objectsGone(client, namespace));
   say(`${seconds()} s  no object left after ${cleared.seconds.toFixed(1)} s`);
@@ -168,6 +178,7 @@ async function hurt(
     ...emptied.violations,
     ...failedAdmissions({ ...load, apiAway: apiAway(struck), webhookHurt: webhookHurt(struck) }),
     ...slowAdmissions(audit, load.controls),
+    ...limits.violations,
   ];
   if (violations.length > 0) await explain({ ...options, ...scene, observer, struck, violations });
   return {
@@ -177,12 +188,30 @@ async function hurt(
     admissions: summary(load.applies, load.controls, struck),
     jobs: uids(observer.jobs),
     warmers: uids(observer.pods),
+    mostAtOnce: limits.most,
     conflicts: conflictsIn(audit),
     settledSeconds: settled.seconds,
     clearedSeconds: cleared.seconds,
     emptiedSeconds: emptied.seconds,
     violations,
   };
+}
+
+/** But for warmers on nodes that went, and of tasks that went: their end is the cluster's, and comes a while after. */
+async function limitsKept(
+  { cluster, redis }: Scene,
+  { tasks, pods }: Observer,
+  struck: Struck[],
+  { nodes }: Load,
+): Promise<ReturnType<typeof overLimits>> {
+  const away = await saidAway(join(cluster.folder, 'logs'), redis[0]?.address ?? '', AHEAD_MS);
+  const gone = new Set(tasks.flatMap(({ type, object }) => (type === 'DELETED' ? object.metadata.name : [])));
+  return overLimits(pods, {
+    limits: LIMITS,
+    loose: [...looseLimits(struck), ...away],
+    counts: ({ metadata, spec: { nodeName = '' } }) =>
+      (nodes.has(nodeName) || !nodeName.startsWith(POOL)) && !gone.has(metadata.labels?.[TASK_LABEL]),
+  });
 }
 
 async function pushImages(cluster: Cluster) {
