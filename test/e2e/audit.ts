@@ -7,6 +7,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 export type AuditEntry = {
   verb: string;
   requestURI: string;
+  requestReceivedTimestamp: string;
   objectRef?: { resource: string; subresource?: string; namespace?: string; name?: string };
   responseStatus?: { code: number };
 };

@@ -1,11 +1,13 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
+import type { KubernetesObject } from '../../src/domain/kubernetes.ts';
 import type { PrewarmTask } from '../../src/domain/prewarm-task.ts';
 import { startKwok } from '../cluster/components.ts';
 import { addFakeNodes } from '../cluster/fake-nodes.ts';
+import { startRegistryFronts } from '../cluster/fronts.ts';
 import { type RedisServer, startRedisServers } from '../cluster/redis.ts';
 import { waitFor } from '../cluster/run.ts';
 import { type AuditEntry, auditFromNow } from './audit.ts';
-import { createKit, deployment, type Kit, PREWARM, unique } from './kit.ts';
+import { createKit, deployment, type Kit, PREWARM, unique, WEB_NODES } from './kit.ts';
 import { type Replica, type Replicas, startReplicas } from './replicas.ts';
 import { beginReview, quickestReviews } from './reviews.ts';
 import { type AtOnce, type Witness, witness } from './witness.ts';
@@ -256,6 +258,53 @@ function range(count: number): number[] {
 function plannedJobs(tasks: PrewarmTask[]): number {
   return tasks.reduce((sum, { status }) => sum + (status?.batch ?? 0), 0);
 }
+
+test('the Job of a cancelled task is ended by another replica where the one that has the task hangs, and stays so', async () => {
+  const fronts = await startRegistryFronts(kit.cluster);
+  onTestFinished(() => fronts.stop());
+  const front = await fronts.open(kit.cluster.registry, 'silent');
+  const name = unique('hangs');
+  await kit.apply({
+    apiVersion: 'ips.dev/v1alpha1',
+    kind: 'PrewarmTask',
+    metadata: { name },
+    spec: {
+      images: [{ image: `${front.host}/${name}:1`, pullPolicy: 'IfNotPresent' }],
+      nodeRequirements: WEB_NODES,
+    },
+  });
+  const taskJobs = () => kit.list<KubernetesObject>('jobs', ['--selector', `ips/task=${name}`]);
+  const [job] = await waitFor('its Job', async () => {
+    const found = await taskJobs();
+    return found.length > 0 && found;
+  });
+  const { uid = '' } = (await kit.get<PrewarmTask>('prewarmtask', name)).metadata;
+  const holder = await waitFor('one replica to have it', async () => {
+    const active = await Promise.all(replicas.all.map(activeOn));
+    const holders = replicas.all.filter((_, index) => (active[index] ?? 0) > 0);
+    return holders.length === 1 && holders[0];
+  });
+  const audit = await auditFromNow(kit.cluster);
+  holder.freeze();
+  const cancelMs = Date.now();
+  const cancelled = JSON.stringify({ spec: { cancelled: true } });
+  await kit.kubectl(['patch', 'prewarmtask', name, '--type=merge', '-p', cancelled]);
+  await waitFor('its Job to go', async () => (await taskJobs()).length === 0);
+  const removed = (await audit()).find(
+    (entry) => is('delete', 'jobs')(entry) && entry.objectRef?.name === job?.metadata.name,
+  );
+  const seconds = (Date.parse(removed?.requestReceivedTimestamp ?? '') - cancelMs) / 1000;
+  console.error(`• removed ${seconds.toFixed(1)} s after it was cancelled`);
+  // The lock of the one that hangs lasts for almost 30 s.
+  expect(seconds).toBeLessThan(20);
+  holder.thaw();
+  await waitFor('it to be recorded', async () => {
+    const { status } = await kit.get<PrewarmTask>('prewarmtask', name);
+    return status?.phase === 'Cancelled';
+  });
+  await waitFor('the one that hung to answer', async () => (await activeOn(holder)) === 0);
+  expect(seen.jobs(uid)).toBe(1);
+});
 
 test('told to end under load, replicas answer what they took in, and leave no lock and no token behind', async () => {
   await applyMany('last', 6, { annotations: { 'ips/concurrent-pulls': '1' } });
