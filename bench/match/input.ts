@@ -89,9 +89,10 @@ function makeNode(index: number, random: Random): KubernetesNode {
     'karpenter.k8s.aws/instance-memory': String(cpu * 4096),
   };
   const unschedulable = random.chance(0.01);
+  const taints = taintsOf(pool, unschedulable, random);
   return {
     metadata: { name, uid: `00000000-0000-4000-8000-${String(index).padStart(12, '0')}`, labels },
-    spec: { ...(unschedulable ? { unschedulable } : {}), taints: taintsOf(pool, unschedulable, random) },
+    spec: { ...(unschedulable ? { unschedulable } : {}), ...(taints.length > 0 ? { taints } : {}) },
     status: {
       conditions: [
         { type: 'DiskPressure', status: 'False', lastHeartbeatTime: '2026-01-01T00:00:00Z' },

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { KubernetesNode } from '../../src/domain/kubernetes.ts';
+import { trimNode } from '../../src/domain/trim-node.ts';
 import { firstLineOf, goModuleVersion, keepResults, writeSection } from '../results.ts';
 import { runBench } from '../run.ts';
 import { type Costs, costsOf } from './costs.ts';
@@ -59,11 +60,12 @@ async function bench(): Promise<void> {
   say('what it costs IPS');
   const costs = SIZES.map((count) => costsOf(count, pods, SEED));
   folder = await mkdtemp(join(tmpdir(), 'ips-bench-'));
-  await writeFile(join(folder, 'nodes.json'), JSON.stringify(nodes));
+  const text = JSON.stringify(nodes);
+  await writeFile(join(folder, 'nodes.json'), text);
   await writeFile(join(folder, 'pods.json'), JSON.stringify(pods));
   say('building what stands on the scheduler’s library');
   peer = await startPeer(folder);
-  const results = await compare(peer, nodes, pods);
+  const results = await compare(peer, text, pods);
   console.log(report(results, costs));
   if (flags.look) return;
   await keep(results, costs);
@@ -75,8 +77,8 @@ async function bench(): Promise<void> {
   }
 }
 
-async function compare(other: Peer, nodes: KubernetesNode[], pods: BenchPod[]): Promise<Result[]> {
-  const ours = createOurs(nodes, pods);
+async function compare(other: Peer, text: string, pods: BenchPod[]): Promise<Result[]> {
+  const ours = createOurs(takenIn(text), pods);
   const single = POD_KINDS.map((kind) => ({
     what: kind,
     asked: [pods.findIndex(({ metadata }) => metadata.labels.kind === kind)],
@@ -93,6 +95,11 @@ async function compare(other: Peer, nodes: KubernetesNode[], pods: BenchPod[]): 
       }
   }
   return results;
+}
+
+/** As whatever reads nodes has them, be it the controller or `ips plan`; the peer's JSON decoder keeps what its types hold. */
+function takenIn(text: string): KubernetesNode[] {
+  return (JSON.parse(text) as KubernetesNode[]).map(trimNode);
 }
 
 /** In another order in each round: who comes later on a machine must not always be the same. */

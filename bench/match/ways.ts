@@ -17,7 +17,7 @@ const WAYS: Record<Way, (nodes: KubernetesNode[], index: NodeIndex) => Ask> = {
     const index = createNodeIndex(nodes);
     return pods.map((each) => index.fitting(each));
   },
-  /** Each node is asked. */
+  /** Each node is asked, and tells why not. */
   matcher: (nodes) => (pods) =>
     pods.map((each) => {
       const fits = compileNodeMatcher(each);

@@ -110,9 +110,10 @@ function firstReason(matchers: NodeMatcher[], node: KubernetesNode): string | un
   return undefined;
 }
 
-/** Own labels only: a selector may ask for a key that every object inherits, such as `constructor`. */
+/** A selector may ask for a key that every object inherits, such as `constructor`: nothing of that is text. */
 export function labelOf({ metadata: { labels } }: KubernetesNode, key: string): string | undefined {
-  return labels && Object.hasOwn(labels, key) ? labels[key] : undefined;
+  const value: unknown = labels?.[key];
+  return typeof value === 'string' ? value : undefined;
 }
 
 /**
@@ -137,9 +138,8 @@ function compileNodeAffinity({ nodeSelectorTerms }: NodeSelector): NodeMatcher {
   }
   return (node) => {
     const reason = firstReason(first, node);
-    if (reason === undefined || others.some((matchers) => firstReason(matchers, node) === undefined)) {
-      return undefined;
-    }
+    if (reason === undefined) return undefined;
+    for (const matchers of others) if (firstReason(matchers, node) === undefined) return undefined;
     return others.length === 0
       ? reason
       : `none of ${terms.length} node affinity terms matches; the first: ${reason}`;
@@ -248,14 +248,27 @@ function rejectUntoleratedTaint(
 ): string | undefined {
   for (const taint of node.spec?.taints ?? []) {
     if (effects.includes(taint.effect) && !toleratedByAny(taint, tolerations)) {
-      return `taint ${taint.key ?? ''}${taint.value ? `=${taint.value}` : ''}:${taint.effect} is not tolerated`;
+      return taintReason(taint);
     }
   }
   return undefined;
 }
 
+/** Nodes share their taints (`trimNode`), so that the words for thousands of them are put together once. */
+const taintReasons = new WeakMap<Taint, string>();
+
+function taintReason(taint: Taint): string {
+  const known = taintReasons.get(taint);
+  if (known !== undefined) return known;
+  const { key = '', value, effect } = taint;
+  const reason = `taint ${key}${value ? `=${value}` : ''}:${effect} is not tolerated`;
+  taintReasons.set(taint, reason);
+  return reason;
+}
+
 export function toleratedByAny(taint: Taint, tolerations: Toleration[]): boolean {
-  return tolerations.some((toleration) => tolerates(toleration, taint));
+  for (const toleration of tolerations) if (tolerates(toleration, taint)) return true;
+  return false;
 }
 
 /**

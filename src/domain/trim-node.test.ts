@@ -14,7 +14,11 @@ const FULL = {
     annotations: { 'flannel/backend': 'x' },
     managedFields: [{}],
   },
-  spec: { podCIDR: '10.0.0.0/24', unschedulable: true, taints: [{ key: 'a', effect: 'NoSchedule' }] },
+  spec: {
+    podCIDR: '10.0.0.0/24',
+    unschedulable: true,
+    taints: [{ key: 'a', effect: 'NoSchedule', timeAdded: 't1' }],
+  },
   status: {
     addresses: [{ type: 'InternalIP', address: '10.0.0.1' }],
     capacity: { cpu: '4' },
@@ -70,9 +74,12 @@ describe('trimNode', () => {
     expect(trimNode(trimmed)).toEqual(trimmed);
   });
 
-  it('keeps an image once, however many nodes list it', () => {
+  it('keeps an image once, however many nodes list it, and taints, however many nodes have them', () => {
     const [one, other] = [trimNode(FULL), trimNode(structuredClone(FULL))];
     expect(one.status?.images?.[0]).toBe(other.status?.images?.[0]);
+    expect(one.spec).toBe(other.spec);
+    const open = { ...FULL, spec: { ...FULL.spec, unschedulable: false } };
+    expect(trimNode(open).spec).toEqual({ ...one.spec, unschedulable: false });
   });
 
   it('tells images apart whose names only read the same when they are put together', () => {

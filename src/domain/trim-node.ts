@@ -9,6 +9,7 @@ const MAX_SHARED = 50_000;
  * of 200 bytes, and 5,000 nodes take 20 MB instead of 200. What is shared is never changed.
  */
 const texts = new Map<string, string>();
+const specs = new Map<string, object>();
 const images = new Map<string, ContainerImage>();
 
 /** Keeps of a node what IPS uses. */
@@ -19,7 +20,6 @@ export function trimNode(object: KubernetesObject): KubernetesNode {
   const { allocatable, capacity } = status ?? {};
   const node = withoutUndefined({
     metadata: { name, uid, resourceVersion, deletionTimestamp, labels },
-    spec: { unschedulable: spec?.unschedulable, taints: spec?.taints },
     status: {
       conditions: status?.conditions
         ?.filter((condition) => CONDITIONS.includes(condition.type))
@@ -30,6 +30,8 @@ export function trimNode(object: KubernetesObject): KubernetesNode {
       nodeInfo: { kubeletVersion, containerRuntimeVersion, operatingSystem, architecture },
     },
   }) as KubernetesNode & { status: object };
+  const taints = spec?.taints?.map(({ key, value, effect }) => ({ key, value, effect }));
+  node.spec = sharedSpec({ unschedulable: spec?.unschedulable, taints });
   if (status?.images) node.status.images = status.images.map(sharedImage);
   return node;
 }
@@ -49,6 +51,12 @@ function withoutUndefined(value: unknown, own = false): unknown {
   const kept = Object.entries(value).filter(([, each]) => each !== undefined);
   // Not by assignment: a label may be named like a prototype.
   return Object.fromEntries(kept.map(([key, each]) => [key, withoutUndefined(each, OWN.includes(key))]));
+}
+
+/** Nodes have no taint, or the same few: thousands are asked about them, and what is kept once is soon at hand. */
+function sharedSpec(spec: object): object {
+  const key = JSON.stringify(spec);
+  return specs.get(key) ?? share(specs, key, withoutUndefined(spec) as object);
 }
 
 function sharedImage(image: ContainerImage): ContainerImage {

@@ -1,7 +1,7 @@
 import type { Presence } from './image-presence.ts';
 import type { KubernetesNode } from './kubernetes.ts';
 import { nodeKey, packNodes, unpackNodes } from './node-set.ts';
-import type { PrewarmTaskSpec, TaskImage, WarmedRecord } from './prewarm-task.ts';
+import type { PrewarmTaskSpec, WarmedRecord } from './prewarm-task.ts';
 import type { PresenceOf } from './task-progress.ts';
 
 /** Which images are on which nodes, from the nodes' status and from the task's own record where that proves nothing. */
@@ -24,7 +24,8 @@ export type WarmNodes = {
  */
 const LIST_AGE_MS = 90_000;
 
-type Entry = { images: Set<number>; since: string };
+/** Images by index, in order. Never changed: the nodes of a record, which may be thousands, share theirs. */
+type Entry = { images: readonly number[]; since: string };
 
 /** How many of the images each of these nodes lists. */
 export type ListedOn = (nodes: KubernetesNode[], images: string[]) => number[];
@@ -37,31 +38,44 @@ export function warmNodes(
   listed: ListedOn = listedBy(presence),
 ): WarmNodes {
   // With Always the tag may have moved; with secrets the kubelet asks again who may use it (from 1.35).
-  const proves = ({ pullPolicy }: TaskImage) => pullPolicy !== 'Always' && !spec.imagePullSecrets?.length;
+  const secrets = (spec.imagePullSecrets ?? []).length > 0;
+  const proving = spec.images.map(({ pullPolicy }) => pullPolicy !== 'Always' && !secrets);
   const entries = new Map<string, Entry>();
   const lost = new Set<string>();
-  const note = (key: string, images: number[], since: string): void => {
-    const entry = entries.get(key) ?? { images: new Set(), since };
-    for (const image of images) entry.images.add(image);
-    if (since > entry.since) entry.since = since;
-    entries.set(key, entry);
-  };
-  for (const record of records)
-    for (const key of unpackNodes(record.nodes)) note(key, record.images, record.since);
+  /** Of one node, whoever asks does so for every image. */
+  let [lately, found]: [node?: KubernetesNode, entry?: Entry] = [];
 
-  const forget = (entry: Entry, node: KubernetesNode, image: number): void => {
-    entry.images.delete(image);
-    if (entry.images.size === 0) entries.delete(nodeKey(node));
+  const entryOf = (node: KubernetesNode): Entry | undefined => {
+    if (entries.size === 0) return undefined;
+    if (lately !== node) [lately, found] = [node, entries.get(nodeKey(node))];
+    return found;
+  };
+
+  const note = (key: string, added: Entry): void => {
+    const known = entries.get(key);
+    entries.set(key, known ? both(known, added) : added);
+    lately = undefined;
+  };
+  for (const { images, since, nodes } of records) {
+    const entry = { images: inOrder(images), since };
+    for (const key of unpackNodes(nodes)) note(key, entry);
+  }
+
+  const forget = (key: string, { images, since }: Entry, image: number): void => {
+    const left = images.filter((each) => each !== image);
+    if (left.length > 0) entries.set(key, { images: left, since });
+    else entries.delete(key);
+    lately = undefined;
   };
 
   const has = (node: KubernetesNode, image: number): boolean => {
     const wanted = spec.images[image];
     if (!wanted) return false;
-    const entry = entries.size > 0 ? entries.get(nodeKey(node)) : undefined;
-    if (!entry?.images.has(image)) return proves(wanted) && presence(node, wanted.image) === 'present';
+    const entry = entryOf(node);
+    if (!entry?.images.includes(image)) return !!proving[image] && presence(node, wanted.image) === 'present';
     const seen = presence(node, wanted.image);
-    if (seen === 'present' ? !proves(wanted) : !isOutOfDate(entry, seen, node)) return true;
-    forget(entry, node, image);
+    if (seen === 'present' ? !proving[image] : !isOutOfDate(entry, seen, node)) return true;
+    forget(nodeKey(node), entry, image);
     if (seen === 'absent') lost.add(`${nodeKey(node)} ${image}`);
     return seen === 'present';
   };
@@ -69,16 +83,18 @@ export function warmNodes(
   return {
     has,
     held(nodes) {
-      const proving = spec.images.filter(proves).map(({ image }) => image);
-      const counts = listed(nodes, proving);
+      const provable = spec.images.filter((_, image) => proving[image]).map(({ image }) => image);
+      const counts = listed(nodes, provable);
       if (entries.size === 0) return counts;
       return nodes.map((node, index) => {
-        if (!entries.has(nodeKey(node))) return counts[index] ?? 0;
-        return spec.images.filter((_, image) => has(node, image)).length;
+        if (!entryOf(node)) return counts[index] ?? 0;
+        let count = 0;
+        for (let image = 0; image < proving.length; image += 1) if (has(node, image)) count += 1;
+        return count;
       });
     },
     lost: (node, image) => lost.size > 0 && lost.has(`${nodeKey(node)} ${image}`),
-    add: note,
+    add: (key, images, since) => note(key, { images: inOrder(images), since }),
     records: (known) => pack([...entries].filter(([key]) => !known || known.has(key))),
   };
 }
@@ -97,15 +113,34 @@ function heartbeatMs(node: KubernetesNode): number {
   return Date.parse(ready?.lastHeartbeatTime ?? '') || 0;
 }
 
+function both(one: Entry, other: Entry): Entry {
+  const { since } = one.since < other.since ? other : one;
+  return { images: inOrder([...one.images, ...other.images]), since };
+}
+
+function inOrder(images: readonly number[]): number[] {
+  return [...new Set(images)].sort((a, b) => a - b);
+}
+
 /** Nodes with the same images share a record, dated by the latest: later only means that an absence is believed later. */
 function pack(entries: [string, Entry][]): WarmedRecord[] {
-  const groups = new Map<string, { images: number[]; since: string; nodes: string[] }>();
-  for (const [key, { images, since }] of entries) {
-    const list = [...images].sort((a, b) => a - b);
-    const group = groups.get(list.join()) ?? { images: list, since, nodes: [] };
-    group.nodes.push(key);
-    if (since > group.since) group.since = since;
-    groups.set(list.join(), group);
+  const sharing = new Map<Entry, string[]>();
+  for (const [key, entry] of entries) {
+    const keys = sharing.get(entry);
+    if (keys) keys.push(key);
+    else sharing.set(entry, [key]);
   }
-  return [...groups.values()].map(({ images, since, nodes }) => ({ images, since, nodes: packNodes(nodes) }));
+  const groups = new Map<string, Entry & { keys: string[][] }>();
+  for (const [{ images, since }, keys] of sharing) {
+    const group = groups.get(images.join());
+    if (!group) groups.set(images.join(), { images, since, keys: [keys] });
+    else {
+      group.keys.push(keys);
+      if (since > group.since) group.since = since;
+    }
+  }
+  return [...groups.values()].map(({ images, since, keys }) => ({
+    ...{ images: [...images], since },
+    nodes: packNodes(keys.flat()),
+  }));
 }
