@@ -1,16 +1,14 @@
-import { setImmediate as yieldLoop } from 'node:timers/promises';
 import type { KubernetesNode } from '../domain/kubernetes.ts';
 import { nodeReadiness } from '../domain/node-matching.ts';
 import { DEFAULTS, type PrewarmTask } from '../domain/prewarm-task.ts';
 import type { PresenceOf } from '../domain/task-progress.ts';
 import { warmNodes } from '../domain/warm-nodes.ts';
+import { createPace } from '../kube/pace.ts';
 import type { Node, Task, Workload } from './schemas.ts';
 
 /** What the API tells, in a shape of its own that stays when the custom resource changes. Defaults are filled in. */
 
 const NO_NODES = { eligible: 0, warm: 0, warming: 0, failed: 0 };
-/** Longer than this, others wait for the event loop. */
-const SLICE_MS = 10;
 
 export function taskView(task: PrewarmTask): Task {
   const { metadata, spec } = task;
@@ -102,14 +100,12 @@ export async function nodeViews(
   presence: PresenceOf,
 ): Promise<Node[]> {
   const found = new Map(nodes.map((node) => [node, new Set<string>()]));
-  let sinceMs = performance.now();
+  const pace = createPace();
   for (const { spec, status } of tasks) {
     const warm = warmNodes(spec, status?.warmed ?? [], presence);
     for (const [node, images] of found)
       for (const [index, { image }] of spec.images.entries()) if (warm.has(node, index)) images.add(image);
-    if (performance.now() - sinceMs < SLICE_MS) continue;
-    await yieldLoop();
-    sinceMs = performance.now();
+    await pace();
   }
   return [...found].map(([node, images]) => {
     const message = nodeReadiness(node);

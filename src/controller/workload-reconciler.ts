@@ -18,6 +18,7 @@ import type { KubeClient } from '../kube/client.ts';
 import { ignoreNotFound, isConflict, isNotFound } from '../kube/errors.ts';
 import { writeEvent } from '../kube/events.ts';
 import { type Informer, keyOf } from '../kube/informer.ts';
+import { createPace } from '../kube/pace.ts';
 import { RESOURCES } from '../kube/resources.ts';
 import { type Turn, type Turns, taskLock } from './turns.ts';
 import { type Again, soonest } from './work-queue.ts';
@@ -147,6 +148,7 @@ export function createWorkloadReconciler(
     const { namespace, name = '', resourceVersion } = task.metadata;
     const own = ownerReference(workload);
     if (agreed.get(task)?.get(own.uid) === settingsOf(workload, plan)) return task;
+    await planAll(workload);
     const others = ownersBut(task, workloadKey(workload));
     const isOwner = (task.metadata.ownerReferences ?? []).some((owner) => owner.uid === own.uid);
     const joining = isOwner ? [] : alike(workload, plan, others);
@@ -176,6 +178,16 @@ export function createWorkloadReconciler(
     await turn.own(); // said by one replica
     if (deletionTimestamp) throw new Error(`task ${namespace}/${name} is being deleted; trying again`);
     throw new Error(`task ${namespace}/${name} has another fingerprint; delete it if it was made by hand`);
+  }
+
+  /** A thousand plans take a tenth of a second; they are remembered, so that whoever asks for them next has them at once. */
+  async function planAll({ metadata: { namespace } }: Workload): Promise<void> {
+    const pace = createPace();
+    for (const each of workloads.values()) {
+      if (each.metadata.namespace !== namespace || !wantsPrewarm(each)) continue;
+      planOfKept(each);
+      await pace();
+    }
   }
 
   /** Whoever else is about to join: a thousand pods of one template take one write, not a thousand. */

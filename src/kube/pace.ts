@@ -1,0 +1,14 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
+/** Longer than this, others wait for the event loop. */
+const SLICE_MS = 10;
+
+/** Asked between the pieces of a long work: lets everything else have its turn, where it has gone on for long enough. */
+export function createPace(sliceMs = SLICE_MS): () => Promise<void> {
+  let sinceMs = performance.now();
+  return async () => {
+    if (performance.now() - sinceMs < sliceMs) return;
+    await nextTurn();
+    sinceMs = performance.now();
+  };
+}
