@@ -20,9 +20,10 @@ export type BatchWatch = {
   jobsOf(task: PrewarmTask): Job[];
   /**
    * The nodes where a warmer of a batch that is recorded already has not ended yet; every node, where one may yet begin:
-   * by a Job of a task of this name that was there before, and that the garbage collector has not removed yet.
+   * by a Job of a task of this name that was there before, and that the garbage collector has not removed yet, or a
+   * moment ago. `settling`: nothing will tell when that moment is over.
    */
-  nodesWinding(task: PrewarmTask): Pick<ReadonlySet<string>, 'has'>;
+  nodesWinding(task: PrewarmTask, nowMs: number): { has(node: string): boolean; settling: boolean };
   /** There was a break: what was not seen before this moment may have happened. */
   lookAfresh(nowMs: number): void;
   /** Whether a Job ends well by itself in a moment, see job-end.ts. */
@@ -31,8 +32,11 @@ export type BatchWatch = {
   refuse(jobName: string, message: string | undefined): void;
 };
 
-const EVERYWHERE = { has: () => true };
-const MAX_REFUSED = 1_000;
+const everywhere = () => true;
+/** Of what is remembered of tasks that may have gone. */
+const MAX_REMEMBERED = 1_000;
+/** After the end of a Job its controller may not know of it yet, and of the pods that it made last our watch may not. */
+const SETTLE_MS = 2_000;
 /** Pods are made within seconds: only then is it worth asking why there are none. */
 const LOOK_FOR_REFUSAL_MS = 10_000;
 
@@ -44,6 +48,8 @@ export function createBatchWatch(options: {
 }): BatchWatch {
   const { client, jobs, pods, nodes } = options;
   const refused = new Map<string, string>();
+  /** When Jobs of a task's predecessor were last there, by the uid of the task. */
+  const predecessorsMs = new Map<string, number>();
   let lookingSinceMs = 0;
 
   function podsOf(jobName: string, namespace: string): Map<number, Pod> {
@@ -118,10 +124,17 @@ export function createBatchWatch(options: {
       if (message === undefined) refused.delete(jobName);
       else refused.set(jobName, message);
       // Of tasks that went meanwhile. What is forgotten too much is noted again at the next try, seconds later.
-      if (refused.size > MAX_REFUSED) refused.clear();
+      if (refused.size > MAX_REMEMBERED) refused.clear();
     },
-    nodesWinding(task) {
-      if (jobs.values().some((job) => isPredecessors(job, task) && mayStartPods(job))) return EVERYWHERE;
+    nodesWinding(task, nowMs) {
+      const { uid = '' } = task.metadata;
+      if (jobs.values().some((job) => isPredecessors(job, task) && mayStartPods(job))) {
+        if (predecessorsMs.size > MAX_REMEMBERED) predecessorsMs.clear();
+        predecessorsMs.set(uid, nowMs);
+        return { has: everywhere, settling: false };
+      }
+      if (nowMs - (predecessorsMs.get(uid) ?? 0) < SETTLE_MS) return { has: everywhere, settling: true };
+      predecessorsMs.delete(uid);
       const open = new Set(task.status?.batches?.map((batch) => batch.jobName));
       const left = pods.values().filter(({ metadata: { namespace, labels, ownerReferences }, status }) => {
         const ended = status?.phase === 'Succeeded' || status?.phase === 'Failed';
@@ -129,7 +142,8 @@ export function createBatchWatch(options: {
         // One that nobody owns would be there for ever.
         return ours && !ended && ownerReferences?.length && !open.has(labels?.[JOB_NAME] ?? '');
       });
-      return new Set(left.flatMap((pod) => pod.spec?.nodeName ?? []));
+      const on = new Set(left.flatMap((pod) => pod.spec?.nodeName ?? []));
+      return { has: (node) => on.has(node), settling: false };
     },
     lookAfresh(nowMs) {
       lookingSinceMs = nowMs;

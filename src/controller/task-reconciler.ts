@@ -134,7 +134,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
       nowMs,
     });
     // Two Jobs must not do the same work on a node: it waits until what is left of the last one is gone.
-    const winding = options.batchWatch.nodesWinding(task);
+    const winding = options.batchWatch.nodesWinding(task, nowMs);
     const free = progress.cold.filter((node) => !winding.has(node.metadata.name ?? ''));
     await cutBatch(turn, task, { ...progress, cold: free }, nowMs);
     const again = await record(turn, task, progress, nowMs).catch(async (error: unknown) => {
@@ -152,7 +152,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const completing = await removeStrays(turn, current, recordedNow, nowMs);
     if (progress.cold.length === 0 && open.length === 0) await shares.release(key);
     const waiting = shares.isWaiting(key) ? { afterMs: WAITING_MS } : undefined;
-    const next = completing ? { afterMs: LOOK_AGAIN_MS } : nextLook(current, looking, nowMs);
+    const next = completing || winding.settling ? { afterMs: LOOK_AGAIN_MS } : nextLook(current, looking, nowMs);
     return soonest(soonest(again, waiting), next);
   }
 
