@@ -138,7 +138,7 @@ export const OPTIONS = {
     env: 'MAX_CONCURRENT_PULLS',
     flag: 'max-concurrent-pulls',
     fallback: '50',
-    help: 'warmers that run at the same time, over all tasks',
+    help: 'warmers that pull at the same time, over all tasks and replicas',
   },
   resyncSeconds: {
     env: 'RESYNC_SECONDS',

@@ -36,7 +36,7 @@ export type TaskAsk = {
 export type TaskSharesOptions = {
   /** Of tasks that warm. */
   slots: Semaphore;
-  /** Of warmers that run. */
+  /** Of warmers that pull. */
   tokens: Semaphore;
   tasks: Pick<Informer<PrewarmTask>, 'values'>;
   jobs: Pick<Informer<Job>, 'get'>;

@@ -11,7 +11,7 @@ export type Lock = {
   release(name: string): Promise<void>;
 };
 
-/** So much at the same time in the cluster: tasks that warm, warmers that run. */
+/** So much at the same time in the cluster: tasks that warm, warmers that pull. */
 export type Semaphore = {
   /** Absolute numbers, so that a call too many or too few mends itself. Gives how many more it may start, 0 to `wanted`. */
   claim(holder: string, ask: Ask): Promise<number>;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Struck } from './faults.ts';
-import { looseLimits, overLimits, type Told } from './limits.ts';
+import { latePods, looseLimits, overLimits, type Told } from './limits.ts';
 
 type More = { type?: string; waiting?: string; task?: string };
 
@@ -57,6 +57,19 @@ describe('limits are not promised', () => {
     expect(looseLimits([struck('redis-kill'), struck('redis-flush')])).toHaveLength(2);
     const others = [struck('redis-kill', 1), struck('kill'), struck('freeze'), struck('clock')];
     expect(looseLimits(others)).toEqual([]);
-    expect(looseLimits([struck('webhook')])).toEqual([{ fromMs: 1_000, toMs: 62_000 }]);
+    expect(looseLimits([struck('terminate')])).toEqual([{ fromMs: 1_000, toMs: 11_000 }]);
+  });
+
+  it('for a pod that the Job controller makes when its node was given up', () => {
+    const made = (uid: string, time: string, job?: string): Told => {
+      const creationTimestamp = `2026-01-01T00:00:${time}Z`;
+      const ownerReferences = job ? [{ apiVersion: 'batch/v1', kind: 'Job', name: job, uid: job }] : [];
+      return {
+        ...{ atMs: 0, type: 'ADDED' },
+        object: { metadata: { uid, creationTimestamp, ownerReferences }, spec: { containers: [] } },
+      };
+    };
+    const pods = [made('early', '24', 'job'), made('late', '25', 'job')];
+    expect([...latePods([made('job', '10')], pods)]).toEqual(['late']);
   });
 });

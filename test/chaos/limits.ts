@@ -36,25 +36,35 @@ export function overLimits(
 
 /** The server that counts. */
 const QUEUE = 0;
+const LOOSE: FaultKind[] = ['redis-flush', 'redis-away', 'api-server', 'black-hole'];
+const OF_QUEUE: FaultKind[] = ['redis-kill', 'redis-freeze'];
+/** Until what had to be asked for anew is there, and what was given out meanwhile is a Job with its pods. */
+const MADE_MS = 10_000;
+
 /**
  * When the counts are lost or cannot be asked for, what the cluster shows has to do, and that is a little behind; and so
  * it is when a replica gives back what it has because it ends, and after the API server was away.
  */
-const LOOSE: FaultKind[] = ['redis-flush', 'redis-away', 'terminate', 'api-server', 'black-hole'];
-const OF_QUEUE: FaultKind[] = ['redis-kill', 'redis-freeze'];
-/** On a busy machine it takes a while until a batch is a Job, and the Job pods. */
-const MADE_MS = 20_000;
-
-/** Without the webhook no pod is made; the Job controller tries again for a minute, when its node may be given up. */
-const UNPINNED_MS = 60_000;
-
 export function looseLimits(struck: readonly Struck[]): Window[] {
-  const isLoose = ({ kind, target }: Struck) =>
-    kind === 'webhook' || LOOSE.includes(kind) || (OF_QUEUE.includes(kind) && target === QUEUE);
-  return struck.filter(isLoose).map(({ kind, fromMs, toMs }) => ({
-    fromMs,
-    toMs: toMs + (kind === 'webhook' ? UNPINNED_MS : MADE_MS),
-  }));
+  return struck.flatMap(({ kind, target, fromMs, toMs }) => {
+    if (kind === 'terminate') return [{ fromMs, toMs: fromMs + MADE_MS }];
+    const isLoose = LOOSE.includes(kind) || (OF_QUEUE.includes(kind) && target === QUEUE);
+    return isLoose ? [{ fromMs, toMs: toMs + MADE_MS }] : [];
+  });
+}
+
+/** After this long without a pod a node is given up; the Job controller may make one yet. */
+const GIVEN_UP_MS = 15_000;
+
+/** The uids of pods that were made so late. */
+export function latePods(jobs: readonly WatchEvent[], pods: readonly WatchEvent[]): Set<string> {
+  const madeMs = (object: WatchEvent['object']) => Date.parse(object.metadata.creationTimestamp ?? '');
+  const jobsMade = new Map(jobs.map(({ object }) => [object.metadata.uid, madeMs(object)]));
+  const late = pods.filter(({ object }) => {
+    const job = object.metadata.ownerReferences?.[0]?.uid;
+    return madeMs(object) - (jobsMade.get(job) ?? 0) >= GIVEN_UP_MS;
+  });
+  return new Set(late.map(({ object }) => object.metadata.uid ?? ''));
 }
 
 /** When replicas said themselves that the server which counts did not answer; their clocks may have been ahead. */

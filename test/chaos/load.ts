@@ -23,6 +23,8 @@ export type Load = {
   /** Does the next thing. */
   step(): Promise<void>;
   control(): Promise<void>;
+  /** So many new workloads at once, on all fake nodes. */
+  crowd(count: number): Promise<void>;
   /** Takes all away. */
   clear(): Promise<void>;
 };
@@ -84,15 +86,21 @@ export function createLoad(options: LoadOptions): Load {
   }
 
   async function create(): Promise<void> {
-    lastWorkload += 1;
     const real = random.below(1) < 0.35;
     const missing = real && random.below(1) < 0.25;
     // Two workloads may want the same, and then they share a task.
     const twin = [...wishes.values()].find((wish) => wish.optedIn && !wish.missing && random.below(1) < 0.1);
+    const fresh = () => ({
+      ...{ optedIn: true, pool: real ? REAL : pool },
+      ...{ image: imageFor(missing, real), missing },
+    });
+    await add(twin ?? fresh());
+  }
+
+  async function add(like: Omit<Wish, 'name'>): Promise<void> {
+    lastWorkload += 1;
     const name = `w${lastWorkload}`;
-    const wish: Wish = twin
-      ? { ...twin, name }
-      : { name, optedIn: true, pool: real ? REAL : pool, image: imageFor(missing, real), missing };
+    const wish: Wish = { ...like, name };
     const annotations = {
       [PREWARM]: 'true',
       'ips/priority': String(random.integer(1, 10)),
@@ -220,6 +228,10 @@ export function createLoad(options: LoadOptions): Load {
           return client.create(configMaps, namespace, object);
         }
       });
+    },
+    async crowd(count) {
+      const one = () => add({ optedIn: true, pool, image: imageFor(false, false), missing: false });
+      await Promise.all(Array.from({ length: count }, one));
     },
     async clear() {
       for (const name of [...wishes.keys()]) {

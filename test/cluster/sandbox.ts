@@ -17,7 +17,11 @@ export type Sandbox = {
   /** The cluster's end of the pair of network devices, and the host's. */
   address: string;
   hostAddress: string;
+  /** The index of the host's device, against reuse of its name. */
+  link: string;
 };
+
+type Joint = Pick<Sandbox, 'address' | 'hostAddress' | 'link'>;
 
 const INIT = join(import.meta.dirname, 'sandbox-init.sh');
 
@@ -53,7 +57,7 @@ export async function createSandbox(folder: string, options: { lifeline: boolean
 }
 
 /** Joins host and cluster by a pair of devices on the first free 10.87.N.0/30; making the device is the lock. */
-async function connect(pid: number): Promise<{ address: string; hostAddress: string }> {
+async function connect(pid: number): Promise<Joint> {
   for (let index = 1; index < 255; index += 1) {
     const device = `ips${index}`;
     const pair = ['link', 'add', device, 'type', 'veth', 'peer', 'name', 'host0', 'netns', String(pid)];
@@ -71,9 +75,14 @@ async function connect(pid: number): Promise<{ address: string; hostAddress: str
     await inside(['address', 'add', `${address}/30`, 'dev', 'host0']);
     await inside(['link', 'set', 'host0', 'up']);
     await inside(['route', 'add', 'default', 'via', hostAddress]);
-    return { address, hostAddress };
+    return { address, hostAddress, link: linkOf(device) ?? '' };
   }
   throw new Error('no free network for a cluster: 254 of them are in use (make cluster-down ends them)');
+}
+
+function linkOf(device: string): string | undefined {
+  const file = `/sys/class/net/${device}/ifindex`;
+  return existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined;
 }
 
 /** The command line that runs a program inside. */
@@ -103,8 +112,9 @@ export async function destroySandbox(sandbox: Sandbox, cgroup: string): Promise<
     timeoutMs: 20_000,
   });
   const device = `ips${sandbox.hostAddress.split('.')[2]}`;
-  // The kernel removes the device by itself, a moment later; asking for it makes the wait short.
-  await run('ip', ['link', 'delete', device]).catch(() => {});
+  // The kernel removes the device by itself, a moment later; asking for it makes the wait short. Where that has happened,
+  // one of its name is another cluster's, which would be cut off in the middle of its work.
+  if (linkOf(device) === sandbox.link) await run('ip', ['link', 'delete', device]).catch(() => {});
   await removeCgroups(cgroup);
 }
 

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Lease } from '../../src/domain/kubernetes.ts';
 import { kubectl, pushTestImage } from '../cluster/cluster.ts';
 import { waitFor } from '../cluster/run.ts';
 import { createKit, deployment, type Kit, PREWARM, unique, WEB_NODES } from './kit.ts';
@@ -35,15 +36,17 @@ async function leaders(): Promise<Replica[]> {
   return running.filter((_, index) => (made[index] ?? 0) > 0);
 }
 
+async function warmNew(name: string): Promise<void> {
+  const image = await pushTestImage(kit.cluster, `${unique(name)}:1`, 1_000_000);
+  await kit.apply(deployment(name, { annotations: PREWARM, replicas: 0, images: [image], spec: WEB_NODES }));
+  await kit.status(`deployment/${name}`, /^Warm 2\/2 nodes$/);
+}
+
 test('one replica did it all, and another goes on when that ends', async () => {
   const [leader, ...others] = await leaders();
   expect(others).toEqual([]);
   expect(await leader?.stop()).toBe(0);
-  const image = await pushTestImage(kit.cluster, `${unique('next')}:1`, 1_000_000);
-  await kit.apply(
-    deployment('next', { annotations: PREWARM, replicas: 0, images: [image], spec: WEB_NODES }),
-  );
-  await kit.status('deployment/next', /^Warm 2\/2 nodes$/);
+  await warmNew('next');
   expect(await leaders()).toHaveLength(1);
   await waitFor('the others to say that all is well', async () => {
     const answers = await Promise.all(
@@ -52,4 +55,32 @@ test('one replica did it all, and another goes on when that ends', async () => {
     const texts = await Promise.all(answers.map((answer) => answer.text()));
     return texts.every((text) => /"coordination":"ok"/.test(text));
   });
+});
+
+async function leaseNow(): Promise<{ holder: string; renewedMs: number; acquiredMs: number }> {
+  const text = await kubectl(kit.cluster, ['get', 'lease', 'ips', '-n', 'ips-system', '-o', 'json']);
+  const { spec } = JSON.parse(text) as Lease;
+  const at = (time: string | null | undefined) => Date.parse(time ?? '');
+  return {
+    holder: spec?.holderIdentity ?? '',
+    renewedMs: at(spec?.renewTime),
+    acquiredMs: at(spec?.acquireTime),
+  };
+}
+
+test('another takes over half a minute after the last sign of life of one that died', async () => {
+  const [leader] = await leaders();
+  await leader?.kill();
+  const before = await leaseNow();
+  const killedMs = performance.now();
+  await warmNew('last');
+  const after = await leaseNow();
+  const seconds = (after.acquiredMs - before.renewedMs) / 1000;
+  const ended = (performance.now() - killedMs) / 1000;
+  console.error(
+    `• taken over ${seconds.toFixed(1)} s after the last sign of life, warm ${ended.toFixed(1)} s later than the kill`,
+  );
+  expect(after.holder).not.toBe(before.holder);
+  expect(seconds).toBeGreaterThanOrEqual(30);
+  expect(seconds).toBeLessThan(60);
 });

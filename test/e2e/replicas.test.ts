@@ -290,6 +290,7 @@ test('the Job of a cancelled task is ended by another replica where the one that
   const cancelled = JSON.stringify({ spec: { cancelled: true } });
   await kit.kubectl(['patch', 'prewarmtask', name, '--type=merge', '-p', cancelled]);
   await waitFor('its Job to go', async () => (await taskJobs()).length === 0);
+  holder.thaw();
   const removed = (await audit()).find(
     (entry) => is('delete', 'jobs')(entry) && entry.objectRef?.name === job?.metadata.name,
   );
@@ -297,7 +298,6 @@ test('the Job of a cancelled task is ended by another replica where the one that
   console.error(`• removed ${seconds.toFixed(1)} s after it was cancelled`);
   // The lock of the one that hangs lasts for almost 30 s.
   expect(seconds).toBeLessThan(20);
-  holder.thaw();
   await waitFor('it to be recorded', async () => {
     const { status } = await kit.get<PrewarmTask>('prewarmtask', name);
     return status?.phase === 'Cancelled';
