@@ -1,0 +1,24 @@
+import { describe, expect, it } from 'vitest';
+import { atOnce, forEachInParts } from './in-parts.ts';
+
+const many = Array.from({ length: 1_200 }, (_, index) => index);
+
+describe('forEachInParts', () => {
+  it('comes to each of those that were there, in parts', () => {
+    const all = [...many];
+    const seen: number[] = [];
+    const work = forEachInParts(all, (one) => seen.push(one));
+    expect(work.next().done).toBe(false);
+    expect(seen.length).toBeGreaterThan(0);
+    expect(seen.length).toBeLessThan(many.length);
+    all.splice(0, 600);
+    atOnce(work);
+    expect(seen).toEqual(many);
+  });
+
+  it('is one part where there are few', () => {
+    const seen: number[] = [];
+    expect(forEachInParts([1, 2], (one) => seen.push(one)).next().done).toBe(true);
+    expect(seen).toEqual([1, 2]);
+  });
+});
