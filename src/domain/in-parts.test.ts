@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { atOnce, forEachInParts } from './in-parts.ts';
+import { atOnce, forEachInParts, mapInParts } from './in-parts.ts';
 
 const many = Array.from({ length: 1_200 }, (_, index) => index);
 
-describe('forEachInParts', () => {
+describe('work in parts', () => {
   it('comes to each of those that were there, in parts', () => {
     const all = [...many];
     const seen: number[] = [];
@@ -14,6 +14,11 @@ describe('forEachInParts', () => {
     all.splice(0, 600);
     atOnce(work);
     expect(seen).toEqual(many);
+  });
+
+  it('keeps the order of what comes of them', () => {
+    const some = (part: number[]) => part.map((one) => one + 1);
+    expect(atOnce(mapInParts(many, some))).toEqual(many.map((one) => one + 1));
   });
 
   it('is one part where there are few', () => {

@@ -14,11 +14,20 @@ export function atOnce<T>(work: InParts<T>): T {
   }
 }
 
-/** Those that are there now. */
-export function* forEachInParts<T>(all: readonly T[], each: (one: T) => void): InParts<void> {
+/** Of those that are there now, some at a time. */
+export function* mapInParts<T, R>(all: readonly T[], map: (some: T[]) => R[]): InParts<R[]> {
   const now = [...all];
+  const found: R[] = [];
   for (let from = 0; from < now.length; from += AT_ONCE) {
     if (from > 0) yield;
-    for (const one of now.slice(from, from + AT_ONCE)) each(one);
+    for (const each of map(now.slice(from, from + AT_ONCE))) found.push(each);
   }
+  return found;
+}
+
+export function* forEachInParts<T>(all: readonly T[], each: (one: T) => void): InParts<void> {
+  yield* mapInParts(all, (some) => {
+    for (const one of some) each(one);
+    return [];
+  });
 }

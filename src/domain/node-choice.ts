@@ -4,7 +4,7 @@
  * can be told from nodes alone. docs/nodes.md tells users of it, and of what is left out.
  */
 
-import type { InParts } from './in-parts.ts';
+import { type InParts, mapInParts } from './in-parts.ts';
 import type { KubernetesNode, PreferredSchedulingTerm, Toleration } from './kubernetes.ts';
 import { factsOf, HOSTNAME_LABEL, type NodeFacts, ZONE_LABEL } from './node-facts.ts';
 import { compileNodeMatcher, type NodeMatcher, toleratedByAny } from './node-matching.ts';
@@ -86,7 +86,7 @@ export function compileNodeChoice({ preferences = {}, tolerations, fitsAffinity 
           WEIGHT.taintToleration * (MAX_SCORE - (taints[index] ?? 0)) +
           WEIGHT.nodeResourcesFit * each.resourcesScore,
       ),
-      held: held(candidates),
+      held: yield* mapInParts(candidates, held),
       freeBytes: facts.map((each) => each.freeBytes),
     };
     yield;
