@@ -1,14 +1,17 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { PLAN_SLICE_MS } from '../../src/controller/task-reconciler.ts';
 import { createImageIndex, type ImageIndex } from '../../src/domain/image-index.ts';
 import { createImageSizes, type ImageSizes } from '../../src/domain/image-sizes.ts';
+import { atOnce, type InParts } from '../../src/domain/in-parts.ts';
 import type { KubernetesNode } from '../../src/domain/kubernetes.ts';
 import { createNodeIndex, type NodeIndex } from '../../src/domain/node-index.ts';
 import { compileNodeMatcher, type NodeRequirements } from '../../src/domain/node-matching.ts';
 import type { PrewarmTask } from '../../src/domain/prewarm-task.ts';
-import { compileTaskChoice, taskNodes } from '../../src/domain/task-nodes.ts';
-import { taskProgress } from '../../src/domain/task-progress.ts';
+import { compileTaskChoice, taskNodesInParts } from '../../src/domain/task-nodes.ts';
+import { taskProgressInParts } from '../../src/domain/task-progress.ts';
 import { trimNode } from '../../src/domain/trim-node.ts';
+import { createPace, inTurns } from '../../src/kube/pace.ts';
 import { type BenchPod, makeNodes } from './input.ts';
 import { requirementsOf } from './ways.ts';
 
@@ -30,10 +33,10 @@ export type Costs = {
   /** Made by one plan, for the collector. */
   planKB: number;
 };
-/** Of this thread's own processor time; `wall` is the longest as the clock has it. */
+/** Of this thread's own processor time; `wall` is the longest as the clock has it. Of what lets others have their turn meanwhile, the longest part. */
 export type Spread = { median: number; longest: number; wall: number };
-/** In milliseconds. */
-type Took = { cpu: number; wall: number };
+/** In milliseconds; `held` is the longest without a turn of the event loop. */
+type Took = { cpu: number; held: number; wall: number };
 
 type Known = { nodes: NodeIndex; sizes: ImageSizes; images: ImageIndex };
 
@@ -44,7 +47,7 @@ const STRATEGIES = { strategy: 'auto', workerImageLegacy: '' } as const;
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
-export function costsOf(count: number, pods: BenchPod[], seed: number): Costs {
+export async function costsOf(count: number, pods: BenchPod[], seed: number): Promise<Costs> {
   const before = heldMB();
   const nodes = trimmedNodes(count, seed);
   const nodesMB = heldMB() - before;
@@ -53,17 +56,20 @@ export function costsOf(count: number, pods: BenchPod[], seed: number): Costs {
   const known: Known = { nodes: createNodeIndex(), sizes, images: createImageIndex(sizes) };
   const puts = nodes.map((node) => timed(() => replace(known, undefined, node)));
   const fitting = requirements.map((each) => timed(() => known.nodes.fitting(each)));
-  const plans = requirements.map((each, place) => timed(() => plan(known, each, place)));
-  const limited = requirements.map((each, place) => timed(() => plan(known, each, place, LIMIT)));
+  const [plans, limited]: [Took[], Took[]] = [[], []];
+  for (const [place, each] of requirements.entries())
+    plans.push(await timedInTurns(plan(known, each, place)));
+  for (const [place, each] of requirements.entries())
+    limited.push(await timedInTurns(plan(known, each, place, LIMIT)));
   const indexesMB = heldMB() - before - nodesMB;
   puts.push(...nodes.map((node) => timed(() => replace(known, node, { ...node }))));
   return {
     ...{ nodes: count, nodesMB, indexesMB },
-    putMicros: spreadOf(puts.map(({ cpu, wall }) => ({ cpu: cpu * 1000, wall: wall * 1000 }))),
+    putMicros: spreadOf(puts, 1000),
     fittingMillis: spreadOf(fitting),
     planMillis: spreadOf(plans),
     limitedMillis: spreadOf(limited),
-    planKB: madeBy(() => plan(known, {}, 0)) / 1024,
+    planKB: madeBy(() => atOnce(plan(known, {}, 0))) / 1024,
   };
 }
 
@@ -80,16 +86,16 @@ function replace(known: Known, before: KubernetesNode | undefined, after: Kubern
 }
 
 /** What the controller does to know where a task stands. */
-function plan(
+function* plan(
   { nodes, sizes, images }: Known,
   requirements: NodeRequirements,
   place: number,
   limit = {},
-): unknown {
+): InParts<unknown> {
   const spec = { images: imagesOf(place), nodeRequirements: requirements, ...limit };
   const task: PrewarmTask = { metadata: { name: 'task', uid: 'uid' }, spec };
   const { presence, listed } = images;
-  const found = taskNodes({
+  const found = yield* taskNodesInParts({
     ...{
       task,
       nodes: nodes.all(),
@@ -99,7 +105,11 @@ function plan(
     ...{ choice: () => compileTaskChoice(spec, undefined), sizes, presence, listed },
     strategies: STRATEGIES,
   });
-  return taskProgress({ task, ...found, known: nodes.keys(), presence, outcomes: new Map(), nowMs: 0 });
+  yield;
+  return yield* taskProgressInParts({
+    ...{ task, ...found, known: nodes.keys(), presence },
+    ...{ outcomes: new Map(), nowMs: 0 },
+  });
 }
 
 /** Some of them are on many nodes, see input.ts, and some on none. */
@@ -119,7 +129,39 @@ function timed(call: () => unknown): Took {
   const begun = performance.now();
   call();
   const wall = performance.now() - begun;
-  return { cpu: (threadMicros() - before) / 1000, wall };
+  const cpu = (threadMicros() - before) / 1000;
+  return { cpu, held: cpu, wall };
+}
+
+/** As the controller does it, with its pace. */
+async function timedInTurns(work: InParts<unknown>): Promise<Took> {
+  const took: Took = { cpu: 0, held: 0, wall: 0 };
+  const pace = createPace(PLAN_SLICE_MS);
+  let turns = 0;
+  let [turn, current] = [-1, { held: 0, wall: 0 }];
+  const parts: Iterator<undefined, unknown> = {
+    next() {
+      if (turn !== turns) [turn, current] = [turns, { held: 0, wall: 0 }];
+      let step: IteratorResult<undefined, unknown> = { value: undefined };
+      const { cpu, wall } = timed(() => {
+        step = work.next();
+      });
+      took.cpu += cpu;
+      current.held += cpu;
+      current.wall += wall;
+      took.held = Math.max(took.held, current.held);
+      took.wall = Math.max(took.wall, current.wall);
+      return step;
+    },
+  };
+  const count = () => {
+    turns += 1;
+    next = setImmediate(count);
+  };
+  let next = setImmediate(count);
+  await inTurns(parts, pace);
+  clearImmediate(next);
+  return took;
 }
 
 function threadMicros(): number {
@@ -142,10 +184,12 @@ function madeBy(call: () => unknown): number {
   return process.memoryUsage().heapUsed - before;
 }
 
-function spreadOf(took: Took[]): Spread {
-  const sorted = took.map(({ cpu }) => cpu).sort((a, b) => a - b);
+/** @param units in a millisecond */
+function spreadOf(took: Took[], units = 1): Spread {
+  const sorted = took.map(({ cpu }) => cpu * units).sort((a, b) => a - b);
+  const most = (of: (each: Took) => number) => units * took.reduce((max, each) => Math.max(max, of(each)), 0);
   return {
-    ...{ median: sorted[sorted.length >> 1] ?? Number.NaN, longest: sorted.at(-1) ?? Number.NaN },
-    wall: took.reduce((most, each) => Math.max(most, each.wall), 0),
+    ...{ median: sorted[sorted.length >> 1] ?? Number.NaN, longest: most(({ held }) => held) },
+    wall: most(({ wall }) => wall),
   };
 }

@@ -58,7 +58,8 @@ async function bench(): Promise<void> {
   const nodes = makeNodes(Math.max(...SIZES), SEED);
   const pods = makePods(WORKLOADS, nodes, SEED);
   say('what it costs IPS');
-  const costs = SIZES.map((count) => costsOf(count, pods, SEED));
+  const costs: Costs[] = [];
+  for (const count of SIZES) costs.push(await costsOf(count, pods, SEED));
   folder = await mkdtemp(join(tmpdir(), 'ips-bench-'));
   const text = JSON.stringify(nodes);
   await writeFile(join(folder, 'nodes.json'), text);

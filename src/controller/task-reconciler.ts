@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { stableJson } from '../domain/fingerprint.ts';
 import type { ImageIndex } from '../domain/image-index.ts';
@@ -20,20 +19,21 @@ import { reasonKind, USUAL_REASONS } from '../domain/pull-failure.ts';
 import { USUAL_CHANGES } from '../domain/pull-width.ts';
 import { rankOf } from '../domain/rank.ts';
 import { fittingNodes } from '../domain/runtime-class.ts';
-import { compileTaskChoice, taskNodes } from '../domain/task-nodes.ts';
+import { compileTaskChoice, taskNodesInParts } from '../domain/task-nodes.ts';
 import {
   cancelledStatus,
   nextTryMs,
   type PresenceOf,
   type Progress,
   planBatch,
-  taskProgress,
+  taskProgressInParts,
   wantedNodes,
 } from '../domain/task-progress.ts';
 import { jobName, SPEC_HASH_ANNOTATION, type WarmerOptions, warmerJob } from '../domain/warmer-job.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { ignoreNotFound, isConflict, isRefused } from '../kube/errors.ts';
 import { type Informer, keyOf } from '../kube/informer.ts';
+import { createPace, inTurns } from '../kube/pace.ts';
 import { RESOURCES } from '../kube/resources.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { BatchWatch } from './batch-watch.ts';
@@ -70,6 +70,8 @@ export type TaskReconcilerOptions = {
 const PROGRESS_EVERY_MS = 10_000;
 /** How soon to look again at warmers that wait: pods' Events are read, not watched. */
 const LOOK_AGAIN_MS = 1_000;
+/** Of thousands of nodes a plan takes 20 ms, the first time more. */
+export const PLAN_SLICE_MS = 2;
 /** A time-out is noticed at most this late. */
 const OPEN_BATCH_MS = 5_000;
 /** Whoever waits for a place or for tokens is asked when there is room; this is for what nobody saw. */
@@ -118,14 +120,15 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
   async function warm(key: string, task: PrewarmTask, turn: Turn): Promise<Again> {
     const nowMs = options.now().getTime();
     const { outcomes, looking } = await options.batchWatch.outcomes(task, nowMs);
-    const nodes = taskNodes({
+    const pace = createPace(PLAN_SLICE_MS);
+    const sifting = taskNodesInParts({
       ...{ task, nodes: options.nodes.all(), fits: matcherOf(task), known: knownOf(task) },
       ...{ choice: () => choiceOf(task), sizes: options.sizes, presence, listed: options.listed },
       strategies: options.warmer,
     });
-    // Of thousands of nodes either part takes 20 ms, the first time more.
-    await nextTurn();
-    const progress = taskProgress({
+    const nodes = await inTurns(sifting, pace);
+    await pace();
+    const standing = taskProgressInParts({
       task,
       ...nodes,
       known: options.nodes.keys(),
@@ -133,6 +136,7 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
       outcomes,
       nowMs,
     });
+    const progress = await inTurns(standing, pace);
     // Two Jobs must not do the same work on a node: it waits until what is left of the last one is gone.
     const winding = options.batchWatch.nodesWinding(task, nowMs);
     const free = progress.cold.filter((node) => !winding.has(node.metadata.name ?? ''));

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { firstRound } from './first-round.ts';
 import { createImageSizes } from './image-sizes.ts';
+import { atOnce } from './in-parts.ts';
 import type { KubernetesNode } from './kubernetes.ts';
 import type { StrategyOptions } from './node-strategy.ts';
 import { eligibleNodes, presenceBy } from './node-view.ts';
@@ -24,7 +25,7 @@ function node(name: string, kubeletVersion = 'v1.36.0', images: string[] = []): 
 
 function round(nodes: KubernetesNode[], spec: Partial<PrewarmTaskSpec> = {}, maxConcurrentPulls = 50) {
   const task: PrewarmTask = { metadata: { name: 't', uid: 'u' }, spec: { images: IMAGES, ...spec } };
-  const eligible = eligibleNodes(nodes, { fits: () => undefined, strategies: STRATEGIES });
+  const eligible = atOnce(eligibleNodes(nodes, { fits: () => undefined, strategies: STRATEGIES }));
   const { batches, cold } = firstRound(task, eligible, {
     ...{ strategies: STRATEGIES, maxConcurrentPulls, presence: presenceBy(createImageSizes(nodes)) },
     nameOf: (batch) => `job-${batch}`,

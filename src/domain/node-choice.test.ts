@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { atOnce } from './in-parts.ts';
 import type { KubernetesNode, Taint, Toleration } from './kubernetes.ts';
 import { compileNodeChoice, type NodePreferences } from './node-choice.ts';
 import { compileNodeMatcher, type NodeRequirements } from './node-matching.ts';
@@ -44,14 +45,15 @@ function choose(given: Record<string, Given>, asked: Asked = {}): string[] {
   const of = new Map(entries.map((entry) => [entry.node, entry]));
   const candidates = entries.map((entry) => entry.node);
   const fitsAffinity = compileNodeMatcher({ ...requirements, tolerations: [{ operator: 'Exists' }] });
-  const chosen = compileNodeChoice({ preferences, tolerations, fitsAffinity })(
+  const order = compileNodeChoice({ preferences, tolerations, fitsAffinity });
+  const work = order(
     {
       ...{ candidates, all: [...candidates, ...others] },
       held: (nodes) => nodes.map((each) => of.get(each)?.held ?? 0),
     },
     asked.count ?? candidates.length,
   );
-  return chosen.map(({ metadata }) => metadata.name ?? '');
+  return atOnce(work).map(({ metadata }) => metadata.name ?? '');
 }
 
 const ZONE = 'topology.kubernetes.io/zone';

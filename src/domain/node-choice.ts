@@ -4,6 +4,7 @@
  * can be told from nodes alone. docs/nodes.md tells users of it, and of what is left out.
  */
 
+import { type InParts, mapInParts } from './in-parts.ts';
 import type { KubernetesNode, PreferredSchedulingTerm, Toleration } from './kubernetes.ts';
 import { factsOf, HOSTNAME_LABEL, type NodeFacts, ZONE_LABEL } from './node-facts.ts';
 import { compileNodeMatcher, type NodeMatcher, toleratedByAny } from './node-matching.ts';
@@ -35,7 +36,7 @@ export type Candidates = {
 };
 
 /** Gives the first `count` candidates, the best first. The order is one and the same for every count. */
-export type NodeChoice = (from: Candidates, count: number) => KubernetesNode[];
+export type NodeChoice = (from: Candidates, count: number) => InParts<KubernetesNode[]>;
 
 /** pkg/scheduler/apis/config/v1/default_plugins.go */
 const WEIGHT = { taintToleration: 3, nodeAffinity: 2, podTopologySpread: 2, nodeResourcesFit: 1 };
@@ -52,6 +53,7 @@ const DEFAULT_SPREAD: SpreadConstraint[] = [
  * zones, one node of each place is taken for each rating, lest thousands of racks hold up everything else.
  */
 const EXACT_RATINGS = 20_000;
+const RATINGS_AT_ONCE = 1_000;
 
 /** What decides between candidates, of each by its index. */
 type Figures = { scores: number[]; held: number[]; freeBytes: number[] };
@@ -69,12 +71,14 @@ export function compileNodeChoice({ preferences = {}, tolerations, fitsAffinity 
     (constraint.nodeTaintsPolicy !== 'Honor' || toleratesAll(node, tolerations));
   const { topologySpreadConstraints: own } = preferences;
 
-  return ({ candidates, all, held }, count) => {
+  return function* ({ candidates, all, held }, count) {
     const facts = candidates.map(factsOf);
     const affinity = normalize(candidates.map(preferred));
     const taints = normalize(facts.map(unwanted));
+    yield;
     const constraints = own ?? DEFAULT_SPREAD;
     const spread = openSpread({ constraints, everyKey: own !== undefined, isDomain, candidates: facts, all });
+    yield;
     const figures: Figures = {
       scores: facts.map(
         (each, index) =>
@@ -82,19 +86,27 @@ export function compileNodeChoice({ preferences = {}, tolerations, fitsAffinity 
           WEIGHT.taintToleration * (MAX_SCORE - (taints[index] ?? 0)) +
           WEIGHT.nodeResourcesFit * each.resourcesScore,
       ),
-      held: held(candidates),
+      held: yield* mapInParts(candidates, held),
       freeBytes: facts.map((each) => each.freeBytes),
     };
-    return take(figures, spread, count).map((index) => candidates[index] as KubernetesNode);
+    yield;
+    const taken = yield* take(figures, spread, count);
+    return taken.map((index) => candidates[index] as KubernetesNode);
   };
 }
 
-function take(figures: Figures, spread: Spread, count: number): number[] {
+function* take(figures: Figures, spread: Spread, count: number): InParts<number[]> {
   let open = groupsOf(figures, spread.places);
   const taken: number[] = [];
   const compare = (a: Group, b: Group) => compareGroups(figures, a, b);
   const better = (a: Group, b: Group) => (compare(a, b) <= 0 ? a : b);
+  let ratedAtOnce = 0;
   for (let ratings = 0; open.length > 0 && taken.length < count; ratings += open.length) {
+    ratedAtOnce += open.length;
+    if (ratedAtOnce > RATINGS_AT_ONCE) {
+      yield;
+      ratedAtOnce = 0;
+    }
     spread.rate(open);
     const turn = ratings < EXACT_RATINGS ? [open.reduce(better)] : open.toSorted(compare);
     for (const group of turn) {

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { atOnce } from './in-parts.ts';
 import type { KubernetesNode, NodeSelectorRequirement } from './kubernetes.ts';
 import { createNodeIndex } from './node-index.ts';
 import { compileNodeMatcher, type NodeRequirements } from './node-matching.ts';
@@ -142,11 +143,13 @@ describe('createNodeIndex', () => {
       fc.property(some(node, 8), requirements, (nodes, asked) => {
         const index = createNodeIndex(nodes);
         const question = { fits: compileNodeMatcher(asked), strategies };
-        const { skipped: all, ...wanted } = eligibleNodes(index.all(), question);
-        const { skipped, ...found } = eligibleNodes(index.all(), {
-          ...question,
-          known: { fitting: index.fitting(asked), unwell: index.unwell() },
-        });
+        const { skipped: all, ...wanted } = atOnce(eligibleNodes(index.all(), question));
+        const { skipped, ...found } = atOnce(
+          eligibleNodes(index.all(), {
+            ...question,
+            known: { fitting: index.fitting(asked), unwell: index.unwell() },
+          }),
+        );
         expect(found).toEqual(wanted);
         expect([...all]).toEqual(expect.arrayContaining([...skipped]));
       }),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createImageSizes } from './image-sizes.ts';
+import { atOnce, type InParts } from './in-parts.ts';
 import type { KubernetesNode } from './kubernetes.ts';
 import { compileNodeMatcher, type NodeMatcher, type NodeRequirements } from './node-matching.ts';
 import type { StrategyOptions } from './node-strategy.ts';
@@ -45,10 +46,14 @@ describe('eligibleNodes', () => {
   }
   const AUTO: StrategyOptions = { strategy: 'auto', workerImageLegacy: '' };
   const fitsAll = () => undefined;
+  function* first(nodes: KubernetesNode[], count: number): InParts<KubernetesNode[]> {
+    yield;
+    return nodes.slice(0, count);
+  }
   const asked = (fits: NodeMatcher, maxNodes?: string, room?: NodeMatcher): NodeQuestion => ({
     ...{ fits, strategies: AUTO },
     ...(room ? { room } : {}),
-    ...(maxNodes ? { limit: { maxNodes, first: (nodes, count) => nodes.slice(0, count) } } : {}),
+    ...(maxNodes ? { limit: { maxNodes, first } } : {}),
   });
   const many = Array.from({ length: 10 }, (_, index) => ready(`n${index}`));
 
@@ -61,9 +66,8 @@ describe('eligibleNodes', () => {
     { maxNodes: '100%', of: 3, names: ['n0', 'n1', 'n2'] },
     { maxNodes: '1%', of: 1, names: ['n0'] },
   ])('of $of nodes, $maxNodes are $names, by name', ({ maxNodes, of, names }) => {
-    const { eligible, nothingEligible } = eligibleNodes(
-      many.slice(0, of).reverse(),
-      asked(fitsAll, maxNodes),
+    const { eligible, nothingEligible } = atOnce(
+      eligibleNodes(many.slice(0, of).reverse(), asked(fitsAll, maxNodes)),
     );
     expect(eligible.map((node) => node.metadata.name)).toEqual(names);
     expect(nothingEligible).toBeUndefined();
@@ -71,10 +75,9 @@ describe('eligibleNodes', () => {
 
   it('counts a percentage of the nodes that are eligible, not of all', () => {
     const fits = (node: KubernetesNode) => ((node.metadata.name ?? '') < 'n4' ? undefined : 'too far away');
-    expect(eligibleNodes(many, asked(fits, '50%')).eligible.map((node) => node.metadata.name)).toEqual([
-      'n0',
-      'n1',
-    ]);
+    expect(
+      atOnce(eligibleNodes(many, asked(fits, '50%'))).eligible.map((node) => node.metadata.name),
+    ).toEqual(['n0', 'n1']);
   });
 
   it.each<{ what: string; nodes: KubernetesNode[]; why: string }>([
@@ -113,7 +116,10 @@ describe('eligibleNodes', () => {
     },
   ])('says why no node is eligible where $what', ({ nodes, why }) => {
     const fits = (node: KubernetesNode) => (node.metadata.name === 'misfit' ? 'it is a misfit' : undefined);
-    expect(eligibleNodes(nodes, asked(fits, '10%'))).toMatchObject({ eligible: [], nothingEligible: why });
+    expect(atOnce(eligibleNodes(nodes, asked(fits, '10%')))).toMatchObject({
+      eligible: [],
+      nothingEligible: why,
+    });
   });
 
   const sick = (type: string, status: string) => ({ status: { conditions: [{ type, status }] } });
@@ -145,11 +151,14 @@ describe('eligibleNodes', () => {
   ])('tells of a node left out that $what', ({ node, reason }) => {
     const fits = compileNodeMatcher({});
     const nodes = [...many, node];
-    expect(eligibleNodes(nodes, asked(fits)).leftOut).toEqual(new Map(reason ? [['n', reason]] : []));
-    expect(eligibleNodes(nodes, asked(fits, '3')).leftOut, 'others take its place').toEqual(new Map());
-    expect(eligibleNodes(nodes, asked(fits, '11')).leftOut.get('n'), 'a limit that is not reached').toBe(
-      reason,
+    expect(atOnce(eligibleNodes(nodes, asked(fits))).leftOut).toEqual(new Map(reason ? [['n', reason]] : []));
+    expect(atOnce(eligibleNodes(nodes, asked(fits, '3'))).leftOut, 'others take its place').toEqual(
+      new Map(),
     );
+    expect(
+      atOnce(eligibleNodes(nodes, asked(fits, '11'))).leftOut.get('n'),
+      'a limit that is not reached',
+    ).toBe(reason);
   });
 
   it('has a reason for every node that is left out, by name', () => {
@@ -168,7 +177,7 @@ describe('eligibleNodes', () => {
       ready('full'),
     ];
     const room = ({ metadata }: KubernetesNode) => (metadata.name === 'full' ? 'no room' : undefined);
-    const found = eligibleNodes(nodes, asked(compileNodeMatcher({}), '50%', room));
+    const found = atOnce(eligibleNodes(nodes, asked(compileNodeMatcher({}), '50%', room)));
     const { eligible, skipped, beyondLimit, leftOut } = found;
     expect(eligible.map((node) => node.metadata.name)).toEqual(['a']);
     expect(Object.fromEntries(skipped)).toEqual({
@@ -180,13 +189,13 @@ describe('eligibleNodes', () => {
     });
     expect(beyondLimit, 'of b').toBe('the limit of 50% takes 1 of 2 nodes, and others come first');
     expect(leftOut).toEqual(new Map());
-    const told = eligibleNodes(nodes, asked(compileNodeMatcher({}), undefined, room)).leftOut;
+    const told = atOnce(eligibleNodes(nodes, asked(compileNodeMatcher({}), undefined, room))).leftOut;
     expect([...told.keys()], 'the workload may use these').toEqual(['sick', 'windows', 'old', 'full']);
   });
 
   it('reads a taint whose key is left out, as a file of nodes may have one', () => {
     const spec = JSON.parse('{"unschedulable":true,"taints":[{"effect":"NoSchedule"}]}');
-    const { skipped, leftOut } = eligibleNodes([ready('n', { spec })], asked(compileNodeMatcher({})));
+    const { skipped, leftOut } = atOnce(eligibleNodes([ready('n', { spec })], asked(compileNodeMatcher({}))));
     expect(skipped).toEqual(new Map([['n', 'node is cordoned']]));
     expect(leftOut).toEqual(new Map());
   });
@@ -196,9 +205,8 @@ describe('eligibleNodes', () => {
     ['tolerates it', { tolerations: [{ key: 'node.kubernetes.io/unschedulable', operator: 'Exists' }] }],
   ])('warms a cordoned node for who %s', (_, requirements) => {
     const spec = { ...taint('node.kubernetes.io/unschedulable').spec, unschedulable: true };
-    const { eligible, leftOut } = eligibleNodes(
-      [ready('n', { spec })],
-      asked(compileNodeMatcher(requirements)),
+    const { eligible, leftOut } = atOnce(
+      eligibleNodes([ready('n', { spec })], asked(compileNodeMatcher(requirements))),
     );
     expect(eligible.map((node) => node.metadata.name)).toEqual(['n']);
     expect(leftOut).toEqual(new Map());
@@ -206,7 +214,7 @@ describe('eligibleNodes', () => {
 
   it('leaves the list that it is given in its order', () => {
     const nodes = [ready('b'), ready('a')];
-    eligibleNodes(nodes, asked(fitsAll));
+    atOnce(eligibleNodes(nodes, asked(fitsAll)));
     expect(nodes.map((node) => node.metadata.name)).toEqual(['b', 'a']);
   });
 });

@@ -1,5 +1,6 @@
 import { canonicalName, imagePresence, indexOfNode } from './image-presence.ts';
 import type { ImageSizes } from './image-sizes.ts';
+import { forEachInParts, type InParts } from './in-parts.ts';
 import type { KubernetesNode, NodeInfo } from './kubernetes.ts';
 import { groupByReason } from './left-out.ts';
 import { factsOf } from './node-facts.ts';
@@ -36,7 +37,7 @@ export type NodeLimit = {
   /** A number of nodes, or a percentage of those that are eligible. */
   maxNodes: string;
   /** The first so many of these nodes, the best first; see node-choice.ts. */
-  first: (nodes: KubernetesNode[], count: number) => KubernetesNode[];
+  first: (nodes: KubernetesNode[], count: number) => InParts<KubernetesNode[]>;
 };
 
 export type Eligibility = {
@@ -56,19 +57,23 @@ export type Eligibility = {
 const CONDITION_TAINT = 'node.kubernetes.io/';
 
 /** The nodes to warm, and why the others are not. */
-export function eligibleNodes(nodes: readonly KubernetesNode[], question: NodeQuestion): Eligibility {
+export function* eligibleNodes(
+  nodes: readonly KubernetesNode[],
+  question: NodeQuestion,
+): InParts<Eligibility> {
   const { known, ...others } = question;
   // Not the question itself: one with a limit is of another shape, for which the code would be compiled anew.
   const asked: Asked = { fits: question.fits, unable: compileUnable(question) };
-  const { fit, skipped, leftOut } = known ? siftKnown(known, asked) : sift(nodes, asked);
+  const { fit, skipped, leftOut } = known ? yield* siftKnown(known, asked) : yield* sift(nodes, asked);
   // Where nothing is left, each node is asked why.
-  if (known && fit.length === 0) return eligibleNodes(nodes, others);
+  if (known && fit.length === 0) return yield* eligibleNodes(nodes, others);
   if (!known) fit.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
   const nothingEligible = fit.length === 0 ? `no node is eligible${whyNot(skipped)}` : undefined;
   const { limit } = question;
   if (!limit || nothingEligible) return { eligible: fit, skipped, leftOut, nothingEligible };
   const count = nodeLimit(limit.maxNodes, fit.length);
-  const eligible = limit.first(fit, count);
+  yield;
+  const eligible = yield* limit.first(fit, count);
   const beyondLimit = `the limit of ${limit.maxNodes} takes ${eligible.length} of ${fit.length} nodes, and others come first`;
   // A limit that is reached takes others in their place, so that nobody misses them.
   const missed = eligible.length < count ? leftOut : new Map<string, string>();
@@ -79,22 +84,22 @@ type Sifted = Pick<Eligibility, 'skipped' | 'leftOut'> & { fit: KubernetesNode[]
 
 type Asked = { fits: NodeMatcher; unable: (node: KubernetesNode) => Refusal | undefined };
 
-function sift(nodes: Iterable<KubernetesNode>, question: Asked): Sifted {
+function* sift(nodes: readonly KubernetesNode[], question: Asked): InParts<Sifted> {
   const sifted: Sifted = { fit: [], skipped: new Map(), leftOut: new Map() };
-  for (const node of nodes) note(sifted, node, refusalOf(node, question));
+  yield* forEachInParts(nodes, (node) => note(sifted, node, refusalOf(node, question)));
   return sifted;
 }
 
 /** Thousands of nodes that are well are asked for as little as can be: each look at one fetches it from far memory. */
-function siftKnown({ fitting, unwell }: KnownNodes, question: Asked): Sifted {
+function* siftKnown({ fitting, unwell }: KnownNodes, question: Asked): InParts<Sifted> {
   const others = new Set(unwell);
   const fitsAlready: Asked = { fits: () => undefined, unable: question.unable };
   const sifted: Sifted = { fit: [], skipped: new Map(), leftOut: new Map() };
-  for (const node of fitting) {
+  yield* forEachInParts(fitting, (node) => {
     const isUnwell = others.size > 0 && others.delete(node);
     note(sifted, node, isUnwell ? refusalOf(node, fitsAlready) : question.unable(node));
-  }
-  for (const node of others) note(sifted, node, refusalOf(node, question));
+  });
+  yield* forEachInParts([...others], (node) => note(sifted, node, refusalOf(node, question)));
   return sifted;
 }
 

@@ -1,4 +1,5 @@
 import type { ImageSizes } from './image-sizes.ts';
+import { atOnce, type InParts } from './in-parts.ts';
 import type { KubernetesNode, RuntimeClass } from './kubernetes.ts';
 import { compileNodeChoice, type NodeChoice } from './node-choice.ts';
 import type { NodeMatcher } from './node-matching.ts';
@@ -28,7 +29,17 @@ export type TaskNodesInput = {
 };
 
 /** The nodes that a task warms, and why it leaves out the others. */
-export function taskNodes({ task, nodes, choice, sizes, ...asked }: TaskNodesInput): Eligibility {
+export function taskNodes(input: TaskNodesInput): Eligibility {
+  return atOnce(taskNodesInParts(input));
+}
+
+export function* taskNodesInParts({
+  task,
+  nodes,
+  choice,
+  sizes,
+  ...asked
+}: TaskNodesInput): InParts<Eligibility> {
   const { presence = presenceBy(sizes) } = asked;
   const { images, maxNodes } = task.spec;
   const warm = warmNodes(task.spec, task.status?.warmed ?? [], presence, asked.listed);
@@ -37,7 +48,7 @@ export function taskNodes({ task, nodes, choice, sizes, ...asked }: TaskNodesInp
     presence(node, images[index]?.image ?? '') === 'present' || warm.has(node, index);
   const room = compileRoom(images, sizes, isThere);
   const question = { ...asked, room };
-  if (!maxNodes) return eligibleNodes(nodes, question);
+  if (!maxNodes) return yield* eligibleNodes(nodes, question);
   const busy = busyNodes(task);
   const held = (candidates: KubernetesNode[]) => {
     const counts = warm.held(candidates);
@@ -47,7 +58,7 @@ export function taskNodes({ task, nodes, choice, sizes, ...asked }: TaskNodesInp
   const choose = choice();
   const first = (candidates: KubernetesNode[], count: number) =>
     choose({ candidates, all: nodes, held }, count);
-  return eligibleNodes(nodes, { ...question, limit: { maxNodes, first } });
+  return yield* eligibleNodes(nodes, { ...question, limit: { maxNodes, first } });
 }
 
 export function compileTaskChoice(spec: PrewarmTaskSpec, runtimeClass: RuntimeClass | undefined): NodeChoice {

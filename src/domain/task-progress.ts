@@ -1,5 +1,6 @@
 import { NODE_GONE, type NodeOutcome } from './batch-outcome.ts';
 import { type CollectedNodes, collectedNodes } from './collected.ts';
+import { atOnce, forEachInParts, type InParts } from './in-parts.ts';
 import type { KubernetesNode } from './kubernetes.ts';
 import { COLLECTED, type Held, noteGone, tellCollected } from './left-alone.ts';
 import { keyAt, listKeys, nodeKey, packNodes, unpackNodes } from './node-set.ts';
@@ -76,6 +77,10 @@ export const MENDING_SECONDS = [30, 60, 120, 300];
 
 /** Where a task stands, from everything that can be seen. Pure: the same input gives the same answer. */
 export function taskProgress(input: ProgressInput): Progress {
+  return atOnce(taskProgressInParts(input));
+}
+
+export function* taskProgressInParts(input: ProgressInput): InParts<Progress> {
   const status = startRetry(input);
   const warm = warmNodes(input.task.spec, status.warmed ?? [], input.presence);
   const closed = closeBatches(input, status, warm);
@@ -83,7 +88,9 @@ export function taskProgress(input: ProgressInput): Progress {
   recordWidth(status, width, closed.length > 0, input.nowMs);
   const left = indexesOf(input.task, status);
   const collected = collectedNodes(status.collected ?? [], input.nowMs, input.collectedUnitMs);
-  const states = nodeStates(input, status, { warm, collected }, left);
+  yield;
+  const states = yield* nodeStates(input, status, { warm, collected }, left);
+  yield;
   tellCollected(input, status, states.held);
 
   const busy = states.cold.length > 0 || (status.batches ?? []).length > 0;
@@ -305,20 +312,20 @@ type States = {
   retryable: boolean;
 };
 
-function nodeStates(
+function* nodeStates(
   input: ProgressInput,
   status: PrewarmTaskStatus,
   { warm, collected }: { warm: WarmNodes; collected: CollectedNodes },
   left: Set<number>,
-): States {
+): InParts<States> {
   const seats = seatsOf(input, status);
   const failed = unpackNodes(status.failedNodes);
   const spent = unpackNodes(status.spentNodes);
   const running = [...seats.values()].filter((seat) => !seat.ended).length;
   const states: States = { warm: 0, running, failed: 0, cold: [], held: [], backedOff: 0, retryable: false };
-  for (const node of input.eligible) {
+  yield* forEachInParts(input.eligible, (node) => {
     const seat = seats.get(node.metadata.name ?? '');
-    if (seat && !seat.ended) continue;
+    if (seat && !seat.ended) return;
     const key = nodeKey(node);
     const arrived = seat?.key === key ? seat.ended?.warm : undefined;
     const isThere = (index: number) => warm.has(node, index) || (arrived?.includes(index) ?? false);
@@ -329,7 +336,7 @@ function nodeStates(
     if (untilMs !== undefined && missing > 0) {
       const indexes = input.task.spec.images.flatMap((_, index) => (isThere(index) ? [] : index));
       states.held.push({ name: node.metadata.name ?? '', missing: indexes, untilMs });
-      continue;
+      return;
     }
     count(states, {
       node,
@@ -339,7 +346,7 @@ function nodeStates(
       failed: failed.has(key),
       spent: spent.has(key),
     });
-  }
+  });
   return states;
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createPace } from './pace.ts';
+import { createPace, inTurns } from './pace.ts';
 
 describe('createPace', () => {
   it('lets others have their turn in long work', async () => {
@@ -25,5 +25,22 @@ describe('createPace', () => {
     });
     for (let piece = 0; piece < 100; piece += 1) await pace();
     expect(turns).toBe(0);
+  });
+});
+
+describe('inTurns', () => {
+  it('asks for its pace between all parts, and gives what the work comes to', async () => {
+    const done: string[] = [];
+    function* work() {
+      done.push('one');
+      yield;
+      done.push('two');
+      return 'all';
+    }
+    const pace = async () => {
+      done.push('pace');
+    };
+    await expect(inTurns(work(), pace)).resolves.toBe('all');
+    expect(done).toEqual(['one', 'pace', 'two']);
   });
 });

@@ -12,3 +12,12 @@ export function createPace(sliceMs = SLICE_MS): () => Promise<void> {
     sinceMs = performance.now();
   };
 }
+
+/** Does work that comes in parts, each of which is short. */
+export async function inTurns<T>(work: Iterator<undefined, T>, pace: () => Promise<void>): Promise<T> {
+  for (;;) {
+    const { done, value } = work.next();
+    if (done) return value;
+    await pace();
+  }
+}
