@@ -156,7 +156,8 @@ export function createTaskReconciler(options: TaskReconcilerOptions): (key: stri
     const completing = await removeStrays(turn, current, recordedNow, nowMs);
     if (progress.cold.length === 0 && open.length === 0) await shares.release(key);
     const waiting = shares.isWaiting(key) ? { afterMs: WAITING_MS } : undefined;
-    const next = completing || winding.settling ? { afterMs: LOOK_AGAIN_MS } : nextLook(current, looking, nowMs);
+    const next =
+      completing || winding.settling ? { afterMs: LOOK_AGAIN_MS } : nextLook(current, looking, nowMs);
     return soonest(soonest(again, waiting), next);
   }
 
