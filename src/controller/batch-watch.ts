@@ -4,12 +4,10 @@ import { isAboutToComplete, mayStartPods } from '../domain/job-end.ts';
 import type { Event, Job, KubernetesNode, Pod } from '../domain/kubernetes.ts';
 import { COMPLETION_INDEX } from '../domain/pinning.ts';
 import { DEFAULTS, type OpenBatch, type PrewarmTask } from '../domain/prewarm-task.ts';
+import { JOB_NAME } from '../domain/trim-warmer.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { Informer } from '../kube/informer.ts';
 import { RESOURCES } from '../kube/resources.ts';
-
-/** The label by which the Job controller marks a Job's pods. */
-export const JOB_NAME = 'batch.kubernetes.io/job-name';
 
 export type BatchWatch = {
   /** What became of each node of the task's open batches, by Job name; `looking`: some of it takes another look. */

@@ -2,18 +2,12 @@ import type { Logger } from 'pino';
 import type { Coordination } from '../coordination/coordination.ts';
 import { TASK_LABEL, WARMER_LABEL } from '../domain/annotations.ts';
 import { fleetOf } from '../domain/fleet.ts';
-import type {
-  ContainerStatus,
-  Job,
-  KubernetesNode,
-  KubernetesObject,
-  Pod,
-  RuntimeClass,
-} from '../domain/kubernetes.ts';
+import type { Job, KubernetesNode, KubernetesObject, Pod, RuntimeClass } from '../domain/kubernetes.ts';
 import type { StrategyOptions } from '../domain/node-strategy.ts';
 import type { PrewarmTask } from '../domain/prewarm-task.ts';
 import { trimRuntimeClass } from '../domain/runtime-class.ts';
 import type { PresenceOf } from '../domain/task-progress.ts';
+import { trimJob, trimWarmer } from '../domain/trim-warmer.ts';
 import type { WarmerOptions } from '../domain/warmer-job.ts';
 import type { Workload } from '../domain/workload.ts';
 import type { WorkloadType, WorkloadTypes } from '../domain/workload-types.ts';
@@ -119,23 +113,20 @@ export function createController(options: ControllerOptions): Controller {
   // What a write gives back is whole, and stays: the watch tells nothing new after it.
   const tasks = { ...watchedTasks, put: (task: PrewarmTask) => watchedTasks.put(trimTask(task)) };
   const warmerOwned = { labelSelector: `${WARMER_LABEL}=true` };
-  const jobs = informer<Job>({
+  const watchedJobs = informer<Job>({
     ...warmerOwned,
     resource: RESOURCES.jobs,
-    trim: ({ metadata: { managedFields: _, ...metadata }, ...rest }) => ({
-      metadata,
-      spec: { completions: (rest as Job).spec?.completions ?? 0 },
-      status: (rest as Job).status ?? {},
-    }),
+    trim: trimJob,
     onChange(_key, before, after) {
       addTaskOf(after ?? before);
       shares.jobChanged(before, after);
     },
   });
+  const jobs = { ...watchedJobs, put: (job: Job) => watchedJobs.put(trimJob(job)) };
   const pods = informer<Pod>({
     ...warmerOwned,
     resource: RESOURCES.pods,
-    trim: ({ metadata: { managedFields: _, ...metadata }, ...rest }) => trimWarmer(metadata, rest as Pod),
+    trim: trimWarmer,
     onChange(_key, before, after) {
       addTaskOf(after ?? before);
       shares.podChanged(before, after);
@@ -315,21 +306,4 @@ export function createController(options: ControllerOptions): Controller {
 
 function trimTask({ metadata: { managedFields: _, ...metadata }, ...rest }: KubernetesObject): PrewarmTask {
   return { ...(rest as PrewarmTask), metadata };
-}
-
-function trimWarmer(metadata: KubernetesObject['metadata'], pod: Omit<Pod, 'metadata'>): Pod {
-  const { phase, reason, message } = pod.status ?? {};
-  const states = (statuses: ContainerStatus[] = []) =>
-    statuses.map(({ name, image, state }) => ({ name, image, state }));
-  return JSON.parse(
-    JSON.stringify({
-      metadata,
-      spec: { nodeName: pod.spec?.nodeName },
-      status: {
-        ...{ phase, reason, message },
-        initContainerStatuses: states(pod.status?.initContainerStatuses),
-        containerStatuses: states(pod.status?.containerStatuses),
-      },
-    }),
-  ) as Pod;
 }

@@ -1,14 +1,13 @@
 import type { ContainerImage, KubernetesNode, KubernetesObject } from './kubernetes.ts';
+import { share, sharedCopy } from './shared-copy.ts';
 
 const CONDITIONS = ['Ready', 'DiskPressure'];
 const DISK = ['ephemeral-storage'];
-const MAX_SHARED = 50_000;
 
 /**
  * Thousands of nodes tell the same images, labels and versions: kept once for all of them, an image is a pointer instead
- * of 200 bytes, and 5,000 nodes take 20 MB instead of 200. What is shared is never changed.
+ * of 200 bytes, and 5,000 nodes take 20 MB instead of 200.
  */
-const texts = new Map<string, string>();
 const specs = new Map<string, object>();
 const images = new Map<string, ContainerImage>();
 
@@ -18,7 +17,7 @@ export function trimNode(object: KubernetesObject): KubernetesNode {
   const { name, uid, resourceVersion, deletionTimestamp, labels } = metadata;
   const { kubeletVersion, containerRuntimeVersion, operatingSystem, architecture } = status?.nodeInfo ?? {};
   const { allocatable, capacity } = status ?? {};
-  const node = withoutUndefined({
+  const kept = {
     metadata: { name, uid, resourceVersion, deletionTimestamp, labels },
     status: {
       conditions: status?.conditions
@@ -29,7 +28,8 @@ export function trimNode(object: KubernetesObject): KubernetesNode {
       runtimeHandlers: status?.runtimeHandlers?.map(({ name: handler }) => ({ name: handler })),
       nodeInfo: { kubeletVersion, containerRuntimeVersion, operatingSystem, architecture },
     },
-  }) as KubernetesNode & { status: object };
+  };
+  const node = sharedCopy(kept, OWN) as KubernetesNode & { status: object };
   const taints = spec?.taints?.map(({ key, value, effect }) => ({ key, value, effect }));
   node.spec = sharedSpec({ unschedulable: spec?.unschedulable, taints });
   if (status?.images) node.status.images = status.images.map(sharedImage);
@@ -44,33 +44,16 @@ function resources(of: Record<string, string> | undefined, names: string[]): obj
 /** What no two nodes have in common. */
 const OWN = ['name', 'uid', 'resourceVersion', 'deletionTimestamp', 'lastHeartbeatTime'];
 
-function withoutUndefined(value: unknown, own = false): unknown {
-  if (typeof value === 'string') return own ? value : share(texts, value, value);
-  if (typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value.map((each) => withoutUndefined(each));
-  const kept = Object.entries(value).filter(([, each]) => each !== undefined);
-  // Not by assignment: a label may be named like a prototype.
-  return Object.fromEntries(kept.map(([key, each]) => [key, withoutUndefined(each, OWN.includes(key))]));
-}
-
 /** Nodes have no taint, or the same few: thousands are asked about them, and what is kept once is soon at hand. */
 function sharedSpec(spec: object): object {
   const key = JSON.stringify(spec);
-  return specs.get(key) ?? share(specs, key, withoutUndefined(spec) as object);
+  return specs.get(key) ?? share(specs, key, sharedCopy(spec, OWN) as object);
 }
 
 function sharedImage(image: ContainerImage): ContainerImage {
   const { names, sizeBytes } = image;
   const key = JSON.stringify([sizeBytes, names]);
-  return images.get(key) ?? share(images, key, withoutUndefined({ names, sizeBytes }) as ContainerImage);
-}
-
-function share<T>(among: Map<string, T>, key: string, value: T): T {
-  const known = among.get(key);
-  if (known !== undefined) return known;
-  if (among.size >= MAX_SHARED) among.clear();
-  among.set(key, value);
-  return value;
+  return images.get(key) ?? share(images, key, sharedCopy({ names, sizeBytes }, OWN) as ContainerImage);
 }
 
 /** In what two states of a node differ, the time of the heartbeat and the resource version aside. */

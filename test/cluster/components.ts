@@ -78,7 +78,7 @@ export async function startKwok(
   // Where one is given, kwok takes the others for 0.
   const options = {
     options: {
-      ...{ nodeLeaseParallelism: 16, podPlayStageParallelism: 4, nodePlayStageParallelism: 4 },
+      ...{ nodeLeaseParallelism: 16, podPlayStageParallelism: 32, nodePlayStageParallelism: 4 },
       ...{ podsOnNodeSyncParallelism: 1, cidr: '10.0.0.0/24' },
     },
   };
