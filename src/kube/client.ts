@@ -4,6 +4,7 @@ import type { JsonPatchOperation } from '../domain/json-patch.ts';
 import type { KubernetesObject } from '../domain/kubernetes.ts';
 import { dropConnections } from './config.ts';
 import { KubeError } from './errors.ts';
+import { createPace } from './pace.ts';
 import { type Resource, resourcePath } from './resources.ts';
 
 export type Query = Record<string, string | number | boolean | undefined>;
@@ -215,7 +216,12 @@ export function createKubeClient(config: KubeConfig, options: KubeClientOptions)
         AbortSignal.any([signal, late.signal]),
       ).finally(() => clearTimeout(timer));
       if (!response.body) return;
-      for await (const line of linesOf(response.body)) onEvent(JSON.parse(line) as WatchEvent);
+      // Of thousands of objects that change at once megabytes are there to be read, and none of it has to be waited for.
+      const pace = createPace();
+      for await (const line of linesOf(response.body)) {
+        onEvent(JSON.parse(line) as WatchEvent);
+        await pace();
+      }
     },
   };
 }
