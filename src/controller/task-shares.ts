@@ -4,8 +4,8 @@ import { TASK_LABEL } from '../domain/annotations.ts';
 import { ranToItsEnd } from '../domain/batch-outcome.ts';
 import type { Job, KubernetesObject, Pod } from '../domain/kubernetes.ts';
 import type { OpenBatch, PrewarmTask } from '../domain/prewarm-task.ts';
-import { type Informer, keyOf } from '../kube/informer.ts';
 import { JOB_NAME } from '../domain/trim-warmer.ts';
+import { type Informer, keyOf } from '../kube/informer.ts';
 
 /** What a task has of what all tasks share: one of the places of those that warm, and tokens, one for each warmer. */
 export type TaskShares = {
