@@ -180,13 +180,14 @@ it('what is left behind is told by kind', () => {
 
 describe('an admission', () => {
   const history = (more: Partial<AdmissionHistory>): AdmissionHistory => ({
-    ...{ applies: [], apiAway: [], webhookHurt: [], ...more },
+    ...{ applies: [], controls: [], apiAway: [], webhookHurt: [], ...more },
   });
   const apply = { name: 'w', atMs: 10_000, ms: 20, labelled: true };
   const failed = { ...apply, error: 'reset' };
   const unlabelled = { ...apply, labelled: false };
   const meanwhile = [{ fromMs: 9_000, toMs: 10_010 }];
   const before = [{ fromMs: 8_000, toMs: 9_999 }];
+  const busy = [{ name: 'control', atMs: 9_500, ms: 1_000 }];
 
   it.each<{ what: string; history: Partial<AdmissionHistory>; found: number }>([
     { what: 'as usual', history: { applies: [apply] }, found: 0 },
@@ -203,6 +204,12 @@ describe('an admission', () => {
       found: 1,
     },
     { what: 'without its label', history: { applies: [unlabelled] }, found: 1 },
+    {
+      what: 'without its label when others took 1 s',
+      history: { applies: [unlabelled], controls: busy },
+      found: 0,
+    },
+    { what: 'that failed when others took 1 s', history: { applies: [failed], controls: busy }, found: 1 },
     { what: 'with nobody to label it', history: { applies: [unlabelled], webhookHurt: meanwhile }, found: 0 },
   ])('$what: $found', ({ history: more, found }) => {
     expect(failedAdmissions(history(more))).toHaveLength(found);
@@ -217,7 +224,8 @@ describe('an admission', () => {
     { what: 'that took a minute', took: '1m0.5s', found: 1 },
     { what: 'that took 900 ms', took: '900.12ms', found: 0 },
     { what: 'of somebody else', took: '3s', agent: 'kubectl', found: 0 },
-    { what: 'that took 3 s when others took 1 s', took: '3s', controls: control(1_000), found: 0 },
+    { what: 'that took 6 s when others took 1 s', took: '6s', controls: control(1_000), found: 0 },
+    { what: 'that took 7 s when others took 1 s', took: '7s', controls: control(1_000), found: 1 },
     { what: 'that took 3 s when others had taken 1 s', took: '3s', controls: control(-4_000), found: 1 },
   ])('$what: $found', ({ took, agent = LOAD_AGENT, controls = [], found }) => {
     const entry: AuditEntry = {

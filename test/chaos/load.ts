@@ -188,8 +188,9 @@ export function createLoad(options: LoadOptions): Load {
     lastNode += 1;
     // Never a name again: what stands of the old one would be taken for the new one's.
     const object = fakeNode(pool, lastNode) as KubernetesObject;
-    nodes.add(object.metadata.name ?? '');
     await write(controls, 'node', () => client.create(RESOURCES.nodes, undefined, object));
+    // Not before: another hand would remove what is not there yet.
+    nodes.add(object.metadata.name ?? '');
   }
 
   async function alone(wish: Wish, act: () => Promise<void>): Promise<void> {

@@ -165,9 +165,10 @@ async function hurt(
 
   const settled = await hold(settleMs, () => atRest(scene, client, load, { namespace, pool: POOL }));
   say(`${seconds()} s  at rest after ${settled.seconds.toFixed(1)} s`);
-  // Whatever was lost or doubled of what they share shows when many want it.
+  // Whatever was lost or doubled of what they share shows when many want it; what is wrong already stays so.
   await load.crowd(CROWD);
-  const crowded = await hold(settleMs, () => atRest(scene, client, load, { namespace, pool: POOL }));
+  const crowdMs = settled.violations.length > 0 ? 0 : settleMs;
+  const crowded = await hold(crowdMs, () => atRest(scene, client, load, { namespace, pool: POOL }));
   say(`${seconds()} s  ${CROWD} more are warm after ${crowded.seconds.toFixed(1)} s`);
   const limits = await limitsKept(scene, observer, struck, load);
   await load.clear();
