@@ -22,13 +22,13 @@ import { fittingNodes } from '../domain/runtime-class.ts';
 import { compileTaskChoice, taskNodesInParts } from '../domain/task-nodes.ts';
 import {
   cancelledStatus,
-  nextTryMs,
   type PresenceOf,
   type Progress,
   planBatch,
   taskProgressInParts,
   wantedNodes,
 } from '../domain/task-progress.ts';
+import { nextTryMs } from '../domain/task-tries.ts';
 import { jobName, SPEC_HASH_ANNOTATION, type WarmerOptions, warmerJob } from '../domain/warmer-job.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { ignoreNotFound, isConflict, isRefused } from '../kube/errors.ts';

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { PrewarmTask, PrewarmTaskStatus } from './prewarm-task.ts';
 import { rankOf } from './rank.ts';
 import { hopeless, START, simulateTask, timeAfter, transient } from './task-progress.simulation.ts';
-import { LONG_RETRY_SECONDS } from './task-progress.ts';
+import { LONG_RETRY_SECONDS } from './task-tries.ts';
 
 const NOW = Date.parse(timeAfter(3600));
 

@@ -4,7 +4,7 @@ import type { KubernetesNode } from './kubernetes.ts';
 import { nodeKey, packNodes } from './node-set.ts';
 import type { PrewarmTask, PrewarmTaskSpec } from './prewarm-task.ts';
 import { compileRuntimeMatcher } from './runtime-class.ts';
-import { compileTaskChoice, taskNodes } from './task-nodes.ts';
+import { compileTaskChoice, taskNodes, taskNodesInParts } from './task-nodes.ts';
 
 const GB = 1e9;
 const APP = 'docker.io/library/app:1';
@@ -100,5 +100,24 @@ describe('the nodes of a task', () => {
     const nodes = [node('a'), node('b'), node('c')];
     expect(eligible(nodes, { maxNodes: '2', nodePreferences }).names).toEqual(['c', 'a']);
     expect(eligible(nodes, { nodePreferences }).names, 'without one').toEqual(['a', 'b', 'c']);
+  });
+
+  it('of thousands are found in parts', () => {
+    const nodes = Array.from({ length: 2_000 }, (_, index) => node(`n${index}`));
+    const seen = new Set<KubernetesNode>();
+    const spec: PrewarmTaskSpec = { images: [{ image: APP, pullPolicy: 'IfNotPresent' }], maxNodes: '50%' };
+    const work = taskNodesInParts({
+      ...{ task: { spec }, nodes, sizes: createImageSizes(nodes) },
+      ...{ fits: (each) => void seen.add(each), choice: () => compileTaskChoice(spec, undefined) },
+      strategies: { strategy: 'auto', workerImageLegacy: '' },
+    });
+    let parts = 1;
+    for (let step = work.next(); !step.done; step = work.next()) {
+      if (parts === 1) expect(seen.size).toBeLessThan(1_000);
+      parts += 1;
+    }
+    expect(seen.size).toBe(2_000);
+    // Sifting, counting what each has, and the order.
+    expect(parts).toBeGreaterThan(10);
   });
 });

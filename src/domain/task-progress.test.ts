@@ -2,15 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { KubernetesNode } from './kubernetes.ts';
 import type { PrewarmTask, PrewarmTaskSpec, PrewarmTaskStatus } from './prewarm-task.ts';
 import { hopeless, START, simulateTask, timeAfter, transient } from './task-progress.simulation.ts';
-import {
-  cancelledStatus,
-  LONG_RETRY_SECONDS,
-  nextTryMs,
-  type Progress,
-  retryDelaySeconds,
-  taskProgress,
-  wantedNodes,
-} from './task-progress.ts';
+import { cancelledStatus, type Progress, taskProgress, wantedNodes } from './task-progress.ts';
+import { LONG_RETRY_SECONDS, nextTryMs, retryDelaySeconds } from './task-tries.ts';
 
 const APP = 'app:1';
 const BASE = 'base:2';
