@@ -241,7 +241,8 @@ function damaged(text: Json): Json {
     )
     .map(([whole, at, length, put]) => {
       const start = at % (whole.length + 1);
-      return `${whole.slice(0, start)}${put}${whole.slice(start + length)}`;
+      // Half a character is not what arrives: in UTF-8 there is none.
+      return `${whole.slice(0, start)}${put}${whole.slice(start + length)}`.toWellFormed();
     });
 }
 
