@@ -22,8 +22,11 @@ const IMAGE = 'registry.invalid/app:1';
 const volumes = [{ name: 'image-0', image: { reference: IMAGE } }];
 const labels = (task: string) => ({ 'ips/warmer': 'true', 'ips/task': task });
 
-function pod(type: string, name: string, node: string, status: Status = {}, task = 't'): WatchEvent {
-  const metadata = { name, uid: name, labels: labels(task) };
+function pod(
+  ...[type, name, node, status = {}, task = 't', job]: [string, string, string, Status?, string?, string?]
+): WatchEvent {
+  const ownerReferences = job ? [{ apiVersion: 'batch/v1', kind: 'Job', name: job, uid: job }] : [];
+  const metadata = { name, uid: name, labels: labels(task), ownerReferences };
   return { type, object: { metadata, spec: { nodeName: node, volumes, containers: [] }, status } as never };
 }
 
@@ -48,6 +51,16 @@ describe('work done twice', () => {
     {
       what: 'two warmers of a task on a node at once',
       pods: [pod('ADDED', 'one', 'a'), pod('ADDED', 'two', 'a')],
+      found: ['pods one and two on a'],
+    },
+    {
+      what: 'two that their Job has for one index, because it did not know of the first',
+      pods: [pod('ADDED', 'one', 'a', {}, 't', 'job'), pod('ADDED', 'two', 'a', {}, 't', 'job')],
+      found: [],
+    },
+    {
+      what: 'two of two Jobs',
+      pods: [pod('ADDED', 'one', 'a', {}, 't', 'job'), pod('ADDED', 'two', 'a', {}, 't', 'other')],
       found: ['pods one and two on a'],
     },
     { what: 'on two nodes', pods: [pod('ADDED', 'one', 'a'), pod('ADDED', 'two', 'b')], found: [] },

@@ -95,7 +95,7 @@ export function overlapsIn(kind: string, events: WatchEvent[]): string[] {
     }
     unfinished.set(uid, object);
     for (const other of unfinished.values()) {
-      if (other.metadata.uid === uid) continue;
+      if (other.metadata.uid === uid || areOfOneJob(object, other)) continue;
       const nodes = nodesOf(object).filter((node) => nodesOf(other).includes(node));
       if (nodes.length === 0 || !sameWork(object, other)) continue;
       found.add(`${kind}s ${other.metadata.name} and ${object.metadata.name} on ${nodes.join(', ')}`);
@@ -138,6 +138,15 @@ function nodesOf({ spec, status }: Seen): string[] {
   const ended = [status?.completedIndexes, status?.failedIndexes].map(parseIndexes);
   const nodes = spec.template.metadata.annotations?.[NODES_ANNOTATION]?.split(',') ?? [];
   return nodes.filter((_, index) => !ended.some((indexes) => indexes.has(index)));
+}
+
+/**
+ * Where an API server dies over its answer, the Job controller makes a pod anew that it does not know to be there, and
+ * removes one of the two when it sees them: nobody gave that work twice.
+ */
+function areOfOneJob(one: Seen, other: Seen): boolean {
+  const [mine, others] = [one, other].map(({ metadata }) => metadata.ownerReferences?.[0]);
+  return mine?.kind === 'Job' && mine.uid === others?.uid;
 }
 
 function sameWork(one: Seen, other: Seen): boolean {
