@@ -148,11 +148,12 @@ export function createWorkloadReconciler(
     const { namespace, name = '', resourceVersion } = task.metadata;
     const own = ownerReference(workload);
     if (agreed.get(task)?.get(own.uid) === settingsOf(workload, plan)) return task;
-    await planAll(workload);
     const others = ownersBut(task, workloadKey(workload));
     const isOwner = (task.metadata.ownerReferences ?? []).some((owner) => owner.uid === own.uid);
+    const owners = () => others.flatMap((owner) => workloadOfOwner(namespace, owner) ?? []);
+    await planAll(isOwner ? owners() : neighbours(workload));
     const joining = isOwner ? [] : alike(workload, plan, others);
-    const known = others.flatMap((owner) => workloadOfOwner(namespace, owner) ?? []);
+    const known = owners();
     const spec = taskSpec(plansOfOwners([workload, ...known, ...joining], plan));
     const changed = differing(spec, task.spec);
     if (isOwner && !changed) {
@@ -181,27 +182,28 @@ export function createWorkloadReconciler(
   }
 
   /** A thousand plans take a tenth of a second; they are remembered, so that whoever asks for them next has them at once. */
-  async function planAll({ metadata: { namespace } }: Workload): Promise<void> {
+  async function planAll(some: readonly Workload[]): Promise<void> {
     const pace = createPace();
-    for (const each of workloads.values()) {
-      if (each.metadata.namespace !== namespace || !wantsPrewarm(each)) continue;
+    for (const each of some) {
+      if (!wantsPrewarm(each)) continue;
       planOfKept(each);
       await pace();
     }
   }
 
+  function neighbours({ metadata: { namespace } }: Workload): Workload[] {
+    return workloads.values().filter(({ metadata }) => metadata.namespace === namespace);
+  }
+
   /** Whoever else is about to join: a thousand pods of one template take one write, not a thousand. */
   function alike(workload: Workload, plan: PrewarmPlan, owners: OwnerReference[]): Workload[] {
     const present = new Set(owners.map(({ uid }) => uid)).add(workload.metadata.uid ?? '');
-    return workloads
-      .values()
-      .filter(
-        (other) =>
-          other.metadata.namespace === workload.metadata.namespace &&
-          !present.has(other.metadata.uid ?? '') &&
-          wantsPrewarm(other) &&
-          planOfKept(other).fingerprint === plan.fingerprint,
-      );
+    return neighbours(workload).filter(
+      (other) =>
+        !present.has(other.metadata.uid ?? '') &&
+        wantsPrewarm(other) &&
+        planOfKept(other).fingerprint === plan.fingerprint,
+    );
   }
 
   function workloadOfOwner(namespace: string | undefined, owner: OwnerReference): Workload | undefined {
