@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CertificateSource } from '../certs/certificate-source.ts';
 import { type AdmissionOptions, createAdmission } from './admission.ts';
 import { type Exchange, exchangeOfRequest, exchangeOfStream, readBody } from './exchange.ts';
+import { InFlight } from './in-flight.ts';
 
 /** An object may have 1.5 MiB in etcd, and a review carries the old one beside the new. */
 const BODY_LIMIT = 4 << 20;
@@ -53,11 +54,9 @@ export function createAdmissionServer(
     settings: { maxConcurrentStreams: MAX_STREAMS },
   });
   let isEnding = false;
-  /** What is being answered, and since when. */
-  const inFlight = new Map<Exchange, number>();
+  const inFlight = new InFlight();
   const serve = (exchange: Exchange): void => {
-    inFlight.set(exchange, Date.now());
-    exchange.onClose(() => inFlight.delete(exchange));
+    exchange.onClose(inFlight.add(exchange));
     readBody(exchange.body, BODY_LIMIT, (body) => {
       const { method, path, contentType } = exchange;
       exchange.answer(admission({ method, path, contentType, body }), isEnding);
@@ -87,9 +86,7 @@ export function createAdmissionServer(
     socket.destroy();
   });
   // Those time-outs are not for HTTP/2; and who does not take the answer keeps it in our memory.
-  const sweep = setInterval(() => {
-    for (const [exchange, since] of inFlight) if (Date.now() - since > REQUEST_TIMEOUT_MS) exchange.cutOff();
-  }, SWEEP_MS).unref();
+  const sweep = setInterval(() => inFlight.cutOffLongerThan(REQUEST_TIMEOUT_MS), SWEEP_MS).unref();
   options.certificates.onChange((next) => server.setSecureContext({ cert: next.cert, key: next.key }));
 
   return {
