@@ -12,7 +12,7 @@ import type { WarmerOptions } from '../domain/warmer-job.ts';
 import type { Workload } from '../domain/workload.ts';
 import type { WorkloadType, WorkloadTypes } from '../domain/workload-types.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { ignoreNotFound, isConflict } from '../kube/errors.ts';
+import { ignoreNotFound, isConflict, isNamespaceTerminating } from '../kube/errors.ts';
 import { type Informer, keyOf } from '../kube/informer.ts';
 import { RESOURCES } from '../kube/resources.ts';
 import type { Metrics } from '../metrics/metrics.ts';
@@ -84,8 +84,9 @@ export function createController(options: ControllerOptions): Controller {
   const { client, log, metrics, now } = options;
   const { lock } = options.coordination;
   const logError = (what: 'workload' | 'task') => (key: string, error: unknown) => {
-    // Somebody else wrote first: reading again is the answer, not a fault.
-    if (isConflict(error)) log.debug({ err: error, key }, `${what}: conflict, trying again`);
+    // Not a fault: somebody else wrote first, and reading again is the answer; or it will be gone in a moment.
+    if (isConflict(error) || isNamespaceTerminating(error))
+      log.debug({ err: error, key }, `${what}: not now, trying again`);
     else {
       metrics.reconcileErrors.inc({ kind: what });
       log.error({ err: error, key }, `${what} failed, trying again`);

@@ -3,7 +3,7 @@ import { fetch, type Response } from 'undici';
 import type { JsonPatchOperation } from '../domain/json-patch.ts';
 import type { KubernetesObject } from '../domain/kubernetes.ts';
 import { dropConnections } from './config.ts';
-import { KubeError } from './errors.ts';
+import { KubeError, NAMESPACE_TERMINATING } from './errors.ts';
 import { createPace } from './pace.ts';
 import { type Resource, resourcePath } from './resources.ts';
 
@@ -250,12 +250,16 @@ async function kubeError(response: Response, method: string, path: string): Prom
   const text = await response.text().catch(() => '');
   const status = parseStatus(text);
   const message = `${method} ${path}: ${response.status} ${status.message ?? text.slice(0, 200)}`;
-  return new KubeError(response.status, status.reason ?? response.statusText, message);
+  const isTerminating = status.details?.causes?.some(({ reason }) => reason === NAMESPACE_TERMINATING);
+  const reason = isTerminating ? NAMESPACE_TERMINATING : status.reason;
+  return new KubeError(response.status, reason ?? response.statusText, message);
 }
 
-function parseStatus(text: string): { reason?: string; message?: string } {
+type Status = { reason?: string; message?: string; details?: { causes?: { reason?: string }[] } };
+
+function parseStatus(text: string): Status {
   try {
-    return JSON.parse(text) as { reason?: string; message?: string };
+    return JSON.parse(text) as Status;
   } catch {
     return {};
   }

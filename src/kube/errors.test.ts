@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isConflict, isGone, isNotFound, isRefused, KubeError } from './errors.ts';
+import { isConflict, isGone, isNamespaceTerminating, isNotFound, isRefused, KubeError } from './errors.ts';
 
 const error = (status: number, reason = '') => new KubeError(status, reason, 'GET /x: no');
 
@@ -11,6 +11,11 @@ describe('a KubeError', () => {
     { what: '410', error: error(410, 'Gone'), is: ['gone'] },
     { what: 'an ERROR in a watch that says Expired', error: error(0, 'Expired'), is: ['gone'] },
     { what: '403', error: error(403, 'Forbidden'), is: ['refused'] },
+    {
+      what: '403, in a namespace that is being deleted',
+      error: error(403, 'NamespaceTerminating'),
+      is: ['namespace terminating', 'refused'],
+    },
     { what: '400', error: error(400, 'BadRequest'), is: ['refused'] },
     { what: '422', error: error(422, 'Invalid'), is: ['refused'] },
     { what: '429', error: error(429, 'TooManyRequests'), is: [] },
@@ -23,6 +28,7 @@ describe('a KubeError', () => {
       'not found': isNotFound(each),
       conflict: isConflict(each),
       gone: isGone(each),
+      'namespace terminating': isNamespaceTerminating(each),
       refused: isRefused(each),
     };
     expect(Object.entries(answers).flatMap(([name, yes]) => (yes ? name : []))).toEqual(is);

@@ -1,8 +1,11 @@
+/** `metav1.NamespaceTerminatingCause`: why nothing can be made in a namespace that is being deleted. */
+export const NAMESPACE_TERMINATING = 'NamespaceTerminating';
+
 /** An answer of the API server that is not a success, or no answer at all (`status` 0). */
 export class KubeError extends Error {
   readonly code = 'IPS_KUBE_API';
   readonly status: number;
-  /** The API's own word, such as `AlreadyExists`. */
+  /** The API's own word, such as `AlreadyExists`; of a namespace that is being deleted, that of the cause. */
   readonly reason: string;
 
   constructor(status: number, reason: string, message: string, options?: ErrorOptions) {
@@ -29,6 +32,11 @@ export function isForbidden(error: unknown): boolean {
 /** The object exists already, or is not the version that was read. */
 export function isConflict(error: unknown): boolean {
   return error instanceof KubeError && error.status === 409;
+}
+
+/** Nothing can be made there any more, which is nobody's fault. */
+export function isNamespaceTerminating(error: unknown): boolean {
+  return error instanceof KubeError && error.reason === NAMESPACE_TERMINATING;
 }
 
 /** The API server will not have it as it is: a quota, a policy, a schema. Asking again at once is of no use. */

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { pushTestImage } from '../cluster/cluster.ts';
 import { waitFor } from '../cluster/run.ts';
@@ -6,6 +7,8 @@ import { createKit, deployment, eventsAbout, type Kit, type Pod, PREWARM, unique
 
 /** What namespaces and runtimes ask of pods, warmers too: warmed, or told why not while the user still looks. */
 const TOLD_MS = 60_000;
+/** Of pino. */
+const ERROR_LEVEL = 50;
 
 let ips: Ips;
 let kits: Kit[];
@@ -140,6 +143,34 @@ describe.concurrent('a namespace', () => {
     await where.apply(workload(await newImage('restricted')));
     await where.status('deployment/app', /^Warm 2\/2 nodes$/);
   });
+});
+
+test('a namespace that is being deleted is no error, though a workload is still there', async () => {
+  const where = await createKit('ending');
+  const finalizers = (names: string[] | null) =>
+    where.kubectl([
+      'patch',
+      'deployment',
+      'app',
+      '--patch',
+      JSON.stringify({ metadata: { finalizers: names } }),
+    ]);
+  await where.apply(workload(await newImage('ending')));
+  await finalizers(['ips.test/held']);
+  await where.status('deployment/app', /^Warm 2\/2 nodes$/);
+  await where.kubectl(['delete', 'namespace', where.namespace, '--wait=false']);
+  await waitFor('its task to be gone', async () => (await where.tasks()).length === 0, {
+    timeoutMs: TOLD_MS,
+  });
+  // Longer than the first tries to make a task for it again are apart.
+  await sleep(2_000);
+  const lines = await ips.logLines();
+  const errors = lines.filter(
+    ({ level, key }) => Number(level) >= ERROR_LEVEL && `${key}`.includes(where.namespace),
+  );
+  expect(errors).toEqual([]);
+  await finalizers(null);
+  await where.kubectl(['wait', '--for=delete', `namespace/${where.namespace}`, '--timeout=90s']);
 });
 
 describe.concurrent('a RuntimeClass', () => {
