@@ -18,4 +18,4 @@ COPY --from=build /image /
 USER 65532:65532
 ENV NODE_ENV=production
 EXPOSE 8080 9443
-ENTRYPOINT ["/usr/local/bin/node", "--max-semi-space-size=16", "/ips.mjs"]
+ENTRYPOINT ["/usr/local/bin/node", "--max-semi-space-size=8", "/ips.mjs"]

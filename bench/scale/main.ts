@@ -10,6 +10,7 @@ import { sandboxObstacle } from '../../test/cluster/sandbox.ts';
 import { installIps } from '../../test/e2e/ips.ts';
 import { keepResults, writeSection } from '../results.ts';
 import { runBench } from '../run.ts';
+import { type Freezes, startFreezes } from './freezes.ts';
 import { addNodes, nodeName } from './nodes.ts';
 import { type Measured, type MeasuredIps, startMeasured } from './process.ts';
 import { missedGoals, page, table } from './report.ts';
@@ -79,12 +80,15 @@ const say = (line: string) =>
   console.error(`• ${String(Math.round((performance.now() - begunMs) / 1000)).padStart(5)} s  ${line}`);
 let cluster: Cluster | undefined;
 let measuredIps: MeasuredIps | undefined;
+let freezes: Freezes | undefined;
 
 await runBench(() => (flags.from ? tell(flags.from.split(',')) : bench()), end);
 
 async function end(): Promise<void> {
   await measuredIps?.ips.stop();
   measuredIps = undefined;
+  await freezes?.stop();
+  freezes = undefined;
   if (cluster) await stopCluster(cluster);
   cluster = undefined;
 }
@@ -134,7 +138,8 @@ async function measureSize(at: Cluster, nodes: number): Promise<SizeResult> {
   await startKwok(at, { leaseSeconds: LEASE_SECONDS });
   const client = createKubeClient(loadKubeConfig(at.kubeconfigFile), { userAgent: 'bench' });
   await addNodes(client, nodes, say);
-  measuredIps = await startMeasured(at);
+  freezes ??= await startFreezes();
+  measuredIps = await startMeasured(at, freezes);
   say(`IPS is ready after ${measuredIps.startSeconds.toFixed(1)} s`);
   const standing = await phase(at, measuredIps, () => makeStanding(client, nodes));
   say(`standing workloads told after ${standing.seconds.toFixed(1)} s`);
@@ -145,7 +150,7 @@ async function measureSize(at: Cluster, nodes: number): Promise<SizeResult> {
   const { webhookPort } = measuredIps.ips;
   await measuredIps.ips.stop();
   const startMs = Date.now();
-  measuredIps = await startMeasured(at, webhookPort);
+  measuredIps = await startMeasured(at, freezes, webhookPort);
   const seconds = measuredIps.startSeconds;
   say(`with everything there IPS is ready after ${seconds.toFixed(1)} s`);
   await sleep(REST_SECONDS * 1000);

@@ -5,11 +5,20 @@ import { bundleIps } from '../../scripts/one-file.ts';
 import type { Cluster } from '../../test/cluster/cluster.ts';
 import { type Ips, startIps } from '../../test/e2e/ips.ts';
 import { asShipped } from '../shipped.ts';
+import type { Freezes } from './freezes.ts';
 
-/** How long the event loop of IPS was held up, in milliseconds; `maxCpuMs` of its own doing, see stalls.ts. */
-export type Stalls = { p99Ms: number; maxMs: number; maxCpuMs: number; over50: number };
+/** How long the event loop of IPS was held up, by the clock and, of the longest, by processor time; see stalls.ts. */
+type Seen = {
+  p99Ms: number;
+  maxMs: number;
+  long: { untilMs: number; clockMs: number; cpuMs: number }[];
+};
 
-export type Measured = { peakMB: number; cpuSeconds: number; stalls: Stalls };
+/** Of its own doing is the processor time less what the machine stood still meanwhile; 0 where none is long. */
+export type Stalls = { p99Ms: number; maxMs: number; maxCpuMs: number; maxOwnMs: number; ownOver50: number };
+
+/** `frozenMs`: how long the machine stood still, see freezes.ts. */
+export type Measured = { peakMB: number; cpuSeconds: number; frozenMs: number; stalls: Stalls };
 
 /** IPS as its image has it, one bundled file, with what it takes of the machine. */
 export type MeasuredIps = {
@@ -24,7 +33,11 @@ export type MeasuredIps = {
 
 const STALLS = join(import.meta.dirname, 'stalls.ts');
 
-export async function startMeasured(at: Cluster, webhookPort?: number): Promise<MeasuredIps> {
+export async function startMeasured(
+  at: Cluster,
+  freezes: Freezes,
+  webhookPort?: number,
+): Promise<MeasuredIps> {
   const bundle = join(at.folder, 'ips.mjs');
   await bundleIps(bundle);
   const stallsFile = join(at.folder, 'stalls.json');
@@ -48,19 +61,29 @@ export async function startMeasured(at: Cluster, webhookPort?: number): Promise<
     const fields = (await readFile(of('stat'), 'utf8')).replace(/^.*\) /s, '').split(' ');
     return (Number(fields[11]) + Number(fields[12])) / 100;
   };
-  let cpuBefore = 0;
+  let [cpuBefore, fromMs] = [0, Date.now()];
   return {
     ips,
     startSeconds,
     async begin() {
       await writeFile(of('clear_refs'), '5'); // the high-water mark of resident memory begins anew
       process.kill(ips.pid, 'SIGUSR2');
-      cpuBefore = await cpuSeconds();
+      [cpuBefore, fromMs] = [await cpuSeconds(), Date.now()];
     },
     async measured() {
       await sleep(1_500); // the file is written each second
-      const stalls = JSON.parse(await readFile(stallsFile, 'utf8')) as Stalls;
-      return { peakMB: await inMB('VmHWM'), cpuSeconds: (await cpuSeconds()) - cpuBefore, stalls };
+      const { p99Ms, maxMs, long } = JSON.parse(await readFile(stallsFile, 'utf8')) as Seen;
+      const own = long.map(({ untilMs, clockMs, cpuMs }) =>
+        Math.max(0, cpuMs - freezes.frozenMs(untilMs - clockMs, untilMs)),
+      );
+      const stalls = {
+        ...{ p99Ms, maxMs },
+        maxCpuMs: Math.max(0, ...long.map(({ cpuMs }) => cpuMs)),
+        maxOwnMs: Math.max(0, ...own),
+        ownOver50: own.filter((ms) => ms > 50).length,
+      };
+      const frozenMs = freezes.frozenMs(fromMs, Date.now());
+      return { peakMB: await inMB('VmHWM'), cpuSeconds: (await cpuSeconds()) - cpuBefore, frozenMs, stalls };
     },
     residentMB: () => inMB('VmRSS'),
   };

@@ -3,8 +3,9 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 
 /**
  * Loaded into IPS before IPS itself (`node --import`): how long its event loop is held up, written to the file
- * BENCH_STALLS each second, and begun anew at SIGUSR2. By the clock, and by the processor time that the thread used
- * between two turns: a machine that is busy with other things makes the first one larger than IPS did.
+ * BENCH_STALLS each second, and begun anew at SIGUSR2. By the clock, and, of each that is long, by the processor time
+ * that the thread used between two turns: a machine that is busy with other things makes the first one larger than IPS
+ * did.
  */
 
 const file = process.env['BENCH_STALLS'];
@@ -14,8 +15,9 @@ const RESOLUTION_MS = 1;
 const delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
 delays.enable();
 
-let longestCpuMs = 0;
-let over50 = 0;
+/** Of processor time, and not longer than by the clock. */
+const LONG_MS = 20;
+let long: { untilMs: number; clockMs: number; cpuMs: number }[] = [];
 let lastCpu = process.threadCpuUsage();
 let lastMs = performance.now();
 
@@ -31,17 +33,16 @@ setInterval(() => {
   const nowMs = performance.now();
   if (isFirst) [lastCpu, lastMs] = [cpu, nowMs];
   const cpuMs = (cpu.user + cpu.system - lastCpu.user - lastCpu.system) / 1000;
-  const stallMs = Math.min(cpuMs, nowMs - lastMs);
-  longestCpuMs = Math.max(longestCpuMs, stallMs);
-  if (stallMs > 50) over50 += 1;
+  const clockMs = nowMs - lastMs;
+  if (Math.min(cpuMs, clockMs) > LONG_MS)
+    long.push({ untilMs: performance.timeOrigin + nowMs, clockMs, cpuMs: Math.min(cpuMs, clockMs) });
   lastCpu = cpu;
   lastMs = nowMs;
 }, EVERY_MS).unref();
 
 function begin(): void {
   delays.reset();
-  longestCpuMs = 0;
-  over50 = 0;
+  long = [];
 }
 
 function write(): void {
@@ -49,8 +50,7 @@ function write(): void {
   const seen = {
     p99Ms: delays.percentile(99) / 1e6 || 0,
     maxMs: delays.max / 1e6 || 0,
-    maxCpuMs: longestCpuMs,
-    over50,
+    long,
   };
   // Never half of it: it is read at any time.
   writeFileSync(`${file}.new`, JSON.stringify(seen));
