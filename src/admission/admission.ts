@@ -1,6 +1,7 @@
 import { pinWarmer } from '../domain/pinning.ts';
 import type { WorkloadTypes } from '../domain/workload-types.ts';
 import { mutateWorkload } from './mutate.ts';
+import { parseReview } from './parse-review.ts';
 import { type AdmissionAnswer, type AdmissionRequest, answerReview, readReview } from './review.ts';
 
 export type AdmissionResult =
@@ -64,7 +65,7 @@ export function createAdmission(options: AdmissionOptions): (request: HttpReques
     };
     if (!body) return done(TOO_LONG, 'invalid');
     if (!contentType || !JSON_TYPE.test(contentType)) return done(NO_JSON_TYPE, 'invalid');
-    const review = readReview(parsed(body));
+    const review = readReview(parseReview(body));
     if (!review) return done(NO_REVIEW, 'invalid');
     const { answer, error } = answered(route, review);
     return done(
@@ -81,18 +82,6 @@ function answered({ handle, otherwise }: Route, review: AdmissionRequest): { ans
     return { answer: handle(review) };
   } catch (error) {
     return { answer: otherwise, error: error as Error };
-  }
-}
-
-/**
- * A key such as `__proto__` is odd, but an object that has one is still somebody's object, and is read as it stands:
- * what is read is copied by own keys only (domain/unchecked.ts).
- */
-function parsed(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString());
-  } catch {
-    return undefined;
   }
 }
 
