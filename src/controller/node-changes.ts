@@ -37,13 +37,17 @@ export function createNodeChanges(options: {
       return;
     }
     waits = 0;
-    const concerns = [...changed.values()].map((change) => concernOf(change, options.sizes));
+    const concerned = changed.size > MANY ? () => true : concernedBy([...changed.values()]);
     changed.clear();
-    for (const task of options.tasks.values()) {
+    for (const task of options.tasks.values()) if (concerned(task)) options.queue.add(keyOf(task));
+  }
+
+  function concernedBy(changes: ChangedNode[]): (task: PrewarmTask) => boolean {
+    const concerns = changes.map((change) => concernOf(change, options.sizes));
+    return (task) => {
       const fits = options.fitsOf(task);
-      if (concerns.length > MANY || concerns.some((concerns) => concerns(task, fits)))
-        options.queue.add(keyOf(task));
-    }
+      return concerns.some((concern) => concern(task, fits));
+    };
   }
 
   return {
