@@ -49,11 +49,7 @@ describe('parseReview', () => {
 
   it('reads all else as JSON.parse does', () => {
     const emptied = (key: string, value: unknown) =>
-      key.endsWith('managedFields') &&
-      Array.isArray(value) &&
-      (key === 'managedFields' || key.at(-14) === '"')
-        ? []
-        : value;
+      /(^|")managedFields$/.test(key) && Array.isArray(value) ? [] : value;
     fc.assert(
       fc.property(anything, (object) => {
         const text = JSON.stringify(object);
