@@ -1,5 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createKubeClient } from '../../src/kube/client.ts';
+import { loadKubeConfig } from '../../src/kube/config.ts';
+import { isNamespaceTerminating } from '../../src/kube/errors.ts';
 import { pushTestImage } from '../cluster/cluster.ts';
 import { waitFor } from '../cluster/run.ts';
 import { type Ips, startIps } from './ips.ts';
@@ -7,8 +9,6 @@ import { createKit, deployment, eventsAbout, type Kit, type Pod, PREWARM, unique
 
 /** What namespaces and runtimes ask of pods, warmers too: warmed, or told why not while the user still looks. */
 const TOLD_MS = 60_000;
-/** Of pino. */
-const ERROR_LEVEL = 50;
 
 let ips: Ips;
 let kits: Kit[];
@@ -145,31 +145,25 @@ describe.concurrent('a namespace', () => {
   });
 });
 
-test('a namespace that is being deleted is no error, though a workload is still there', async () => {
+test('a namespace that is being deleted is known by the answer to what would be made there', async () => {
   const where = await createKit('ending');
-  const finalizers = (names: string[] | null) =>
-    where.kubectl([
-      'patch',
-      'deployment',
-      'app',
-      '--patch',
-      JSON.stringify({ metadata: { finalizers: names } }),
-    ]);
-  await where.apply(workload(await newImage('ending')));
-  await finalizers(['ips.test/held']);
-  await where.status('deployment/app', /^Warm 2\/2 nodes$/);
+  const held = {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'held', finalizers: ['ips.test/held'] },
+  };
+  await where.apply(held);
   await where.kubectl(['delete', 'namespace', where.namespace, '--wait=false']);
-  await waitFor('its task to be gone', async () => (await where.tasks()).length === 0, {
-    timeoutMs: TOLD_MS,
-  });
-  // Longer than the first tries to make a task for it again are apart.
-  await sleep(2_000);
-  const lines = await ips.logLines();
-  const errors = lines.filter(
-    ({ level, key }) => Number(level) >= ERROR_LEVEL && `${key}`.includes(where.namespace),
-  );
-  expect(errors).toEqual([]);
-  await finalizers(null);
+  const client = createKubeClient(loadKubeConfig(where.cluster.kubeconfigFile), { userAgent: 'test' });
+  const refusal = await client
+    .create({ apiVersion: 'v1', plural: 'configmaps' }, where.namespace, {
+      ...held,
+      metadata: { name: 'new' },
+    })
+    .catch((error: unknown) => error);
+  expect(refusal).toMatchObject({ status: 403 });
+  expect(isNamespaceTerminating(refusal)).toBe(true);
+  await where.kubectl(['patch', 'configmap', 'held', '--patch', '{"metadata":{"finalizers":null}}']);
   await where.kubectl(['wait', '--for=delete', `namespace/${where.namespace}`, '--timeout=90s']);
 });
 
