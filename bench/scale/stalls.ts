@@ -32,10 +32,9 @@ setInterval(() => {
   const cpu = process.threadCpuUsage();
   const nowMs = performance.now();
   if (isFirst) [lastCpu, lastMs] = [cpu, nowMs];
-  const cpuMs = (cpu.user + cpu.system - lastCpu.user - lastCpu.system) / 1000;
   const clockMs = nowMs - lastMs;
-  if (Math.min(cpuMs, clockMs) > LONG_MS)
-    long.push({ untilMs: performance.timeOrigin + nowMs, clockMs, cpuMs: Math.min(cpuMs, clockMs) });
+  const cpuMs = Math.min(clockMs, (cpu.user + cpu.system - lastCpu.user - lastCpu.system) / 1000);
+  if (cpuMs > LONG_MS) long.push({ untilMs: performance.timeOrigin + nowMs, clockMs, cpuMs });
   lastCpu = cpu;
   lastMs = nowMs;
 }, EVERY_MS).unref();
