@@ -5,7 +5,7 @@ import {
   type IncomingHttpHeaders,
   type ServerHttp2Stream,
 } from 'node:http2';
-import type { Readable } from 'node:stream';
+import { Duplex, type Readable } from 'node:stream';
 import type { HttpAnswer, HttpRequest } from './admission.ts';
 
 /** One request and its answer, in HTTP/2 or HTTP/1.1. */
@@ -23,6 +23,7 @@ const TYPE = 'application/json; charset=utf-8';
 export function exchangeOfStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Exchange {
   // Who leaves ends the stream with an error; it closes all the same.
   stream.on('error', ignore);
+  stream.once('close', letGo);
   return {
     method: headers[':method'],
     path: headers[':path'],
@@ -40,6 +41,25 @@ export function exchangeOfStream(stream: ServerHttp2Stream, headers: IncomingHtt
     onClose: (done) => void stream.once('close', done),
     cutOff: () => stream.close(constants.NGHTTP2_CANCEL),
   };
+}
+
+/** Fields of Node's streams and emitters. Many libraries use them, though none is documented. */
+type Inside = { _readableState: unknown; _writableState: unknown; _events: object; _eventsCount: number };
+const SPENT = new Duplex().destroy() as unknown as Inside;
+
+/**
+ * Makes small what a closed stream leaves behind: the states of any other closed one answer what it may yet be asked.
+ *
+ * Node's `this.onwrite = (er) => onwrite(stream, er)` assigns a function literal to a property, and V8 allocates such a
+ * function in the old generation. So each stream lives on until the next collection of the whole heap, and all that it
+ * refers to is moved to the old generation: ten such collections in 30,000 reviews were six without what is let go here.
+ */
+function letGo(this: ServerHttp2Stream): void {
+  const inside = this as unknown as Inside;
+  inside._readableState = SPENT._readableState;
+  inside._writableState = SPENT._writableState;
+  inside._events = { error: ignore };
+  inside._eventsCount = 1;
 }
 
 /** Of HTTP/1.1, whatever its types are called. */
@@ -74,9 +94,6 @@ export function readBody(body: Readable, limit: number, done: (body: Buffer | un
   });
   body.once('end', () => {
     const whole = parts.length === 1 ? parts[0] : Buffer.concat(parts);
-    // A stream of HTTP/2 lives on until the next collection of the whole heap, and with it what it holds. These are
-    // parts of 64 kB, which count: nine such collections there were where there is one without them.
-    parts.length = 0;
     done(length > limit ? undefined : whole);
   });
 }

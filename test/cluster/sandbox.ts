@@ -81,8 +81,14 @@ async function connect(pid: number): Promise<Joint> {
 }
 
 function linkOf(device: string): string | undefined {
-  const file = `/sys/class/net/${device}/ifindex`;
-  return existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined;
+  try {
+    return readFileSync(`/sys/class/net/${device}/ifindex`, 'utf8').trim();
+  } catch (error) {
+    // EINVAL is how the kernel answers for one that goes away while it is read.
+    if (['ENOENT', 'EINVAL', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? ''))
+      return undefined;
+    throw error;
+  }
 }
 
 /** The command line that runs a program inside. */
