@@ -10,6 +10,7 @@ import { sandboxObstacle } from '../../test/cluster/sandbox.ts';
 import { installIps } from '../../test/e2e/ips.ts';
 import { keepResults, writeSection } from '../results.ts';
 import { runBench } from '../run.ts';
+import { pinByHand } from './by-hand.ts';
 import { type Freezes, startFreezes } from './freezes.ts';
 import { addNodes, nodeName } from './nodes.ts';
 import { type Measured, type MeasuredIps, startMeasured } from './process.ts';
@@ -137,6 +138,7 @@ async function measureSize(at: Cluster, nodes: number): Promise<SizeResult> {
   await installIps(at);
   await startKwok(at, { leaseSeconds: LEASE_SECONDS });
   const client = createKubeClient(loadKubeConfig(at.kubeconfigFile), { userAgent: 'bench' });
+  await pinByHand(client);
   await addNodes(client, nodes, say);
   freezes ??= await startFreezes();
   measuredIps = await startMeasured(at, freezes);

@@ -5,6 +5,7 @@ import { warmerJob } from '../../src/domain/warmer-job.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { RESOURCES } from '../../src/kube/resources.ts';
 import { atOnce } from './at-once.ts';
+import { BY_HAND, NODES_BY_HAND } from './by-hand.ts';
 import { deployment, warmIn } from './workloads.ts';
 
 /** Workloads that come together and want the same images: one task. */
@@ -43,7 +44,7 @@ export const JOB_PER_NODE = 'job-per-node';
 export const SHAPES: Shape[] = [
   {
     name: BARE,
-    about: 'bare Indexed Jobs of 50 nodes, all at once, their pods pinned by the webhook of IPS',
+    about: 'bare Indexed Jobs of 50 nodes, all at once, their pods pinned by a policy of the API server',
     begin: (run) => createAll(run, indexedJobs(run)),
     done: allComplete,
   },
@@ -102,16 +103,19 @@ function bareJob({ namespace, images, workerImage }: Run, name: string, nodes: s
     images: images.map((_, index) => index),
   };
   const job = warmerJob(task, batch, { workerImage, workerImageLegacy: '', priorityClassName: '' }) as Job;
-  delete job.metadata.ownerReferences;
+  job.metadata = { name: batch.jobName, namespace };
+  job.spec.template.metadata = {
+    labels: { [BY_HAND]: 'true' },
+    annotations: { [NODES_BY_HAND]: nodes.join() },
+  };
   return job;
 }
 
 function jobOfNode(run: Run, node: string, name: string): Job {
-  const { metadata, ...job } = bareJob(run, name, [node]);
+  const job = bareJob(run, name, [node]);
   const podSpec: PodSpec = { ...job.spec.template.spec, nodeName: node };
   return {
     ...job,
-    metadata: { name: metadata.name ?? '', namespace: run.namespace },
     spec: {
       ...{ backoffLimit: 0, template: { spec: podSpec } },
     },
