@@ -104,26 +104,30 @@ async function allRounds(protocol: Protocol): Promise<Result[]> {
 
 async function oneRound(protocol: Protocol, round: number, forMs: number): Promise<Result[]> {
   const results: Result[] = [];
-  const loads = round === 0 ? inFlights.slice(-1) : inFlights;
-  let turn = round;
-  for (const review of reviews)
-    for (const inFlight of loads) {
-      const cell = { review: review.name, protocol, inFlight };
-      const turns = round > 0 && isJudged(cell) ? JUDGED_TURNS : 1;
-      for (let i = 0; i < turns; i += 1) {
-        turn += 1;
-        // In another order each time: who comes later on a machine must not always be the same.
-        const asked = servers.filter(({ name }) => name !== 'go-diff' || (isJudged(cell) && i === 0));
-        const order = asked.map((_, index) => asked[(index + turn) % asked.length] as Server);
-        for (const server of order) {
-          const load = { protocol, inFlight, reviewFile: fileOf(review) };
-          const measured = await measure(server, load, { folder, core: LOAD_CORE, forMs });
-          results.push({ server: server.name as ServerName, ...cell, round, turn, ...measured });
-        }
-        if (round > 0) say(progress(results.slice(-order.length)));
-      }
+  for (const [turn, { review, inFlight }] of turnsOf(protocol, round).entries()) {
+    const cell = { review: review.name, protocol, inFlight };
+    const asked = servers.filter(({ name }) => name !== 'go-diff' || isJudged(cell));
+    for (let i = 0; i < asked.length; i += 1) {
+      // In another order each time: who comes later on a machine must not always be the same.
+      const server = asked[(i + turn + round) % asked.length] as Server;
+      const load = { protocol, inFlight, reviewFile: fileOf(review) };
+      const measured = await measure(server, load, { folder, core: LOAD_CORE, forMs });
+      results.push({ server: server.name as ServerName, ...cell, round, turn, ...measured });
     }
+    if (round > 0) say(progress(results.slice(-asked.length)));
+  }
   return results;
+}
+
+/** What is measured in a round, one after the other. */
+function turnsOf(protocol: Protocol, round: number): { review: Review; inFlight: number }[] {
+  const loads = round === 0 ? inFlights.slice(-1) : inFlights;
+  return reviews.flatMap((review) =>
+    loads.flatMap((inFlight) => {
+      const isOften = round > 0 && isJudged({ review: review.name, protocol, inFlight });
+      return Array.from({ length: isOften ? JUDGED_TURNS : 1 }, () => ({ review, inFlight }));
+    }),
+  );
 }
 
 function progress(of: Result[]): string {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type JsonPatchOperation, jsonPointer } from '../../src/domain/json-patch.ts';
 import type { KubernetesObject, PodSpec } from '../../src/domain/kubernetes.ts';
 import { pushTestImage } from '../cluster/cluster.ts';
+import { waitFor } from '../cluster/run.ts';
 import { failedOpen } from './installed.ts';
 import { type Ips, startIps } from './ips.ts';
 import { createKit, deployment, type Kit, PREWARM, unique, WEB_NODES } from './kit.ts';
@@ -106,6 +107,21 @@ function expectComplete(stored: Workload | undefined, own: Record<string, string
   return stored;
 }
 
+/** Once nobody has written it for a second: the Deployment controller tells of it, too. */
+async function atRest(name: string): Promise<Workload> {
+  let version: string | undefined;
+  return waitFor(
+    `${name} to be at rest`,
+    async () => {
+      const now = await stored(name);
+      const before = version;
+      version = now.metadata.resourceVersion;
+      return version === before && now;
+    },
+    { everyMs: 1_000 },
+  );
+}
+
 const WAYS: { way: string; apply(name: string, object: object): Promise<unknown> }[] = [
   { way: 'create', apply: (_, object) => kit.kubectl(['create', '-f', '-'], JSON.stringify(object)) },
   { way: 'apply', apply: (_, object) => kit.apply(object) },
@@ -151,7 +167,7 @@ test('the images of injected sidecars are warmed, and nothing drifts', async () 
   await kit.apply(object, ['--server-side']);
   await kit.status('deployment/warm', /^Warm 2\/2/);
   for (const each of [image, sidecar, proxy]) expect(await kit.nodesWith(each)).toEqual(['node-a', 'node-b']);
-  const warm = expectComplete(await stored('warm'));
+  const warm = expectComplete(await atRest('warm'));
   // Nothing that anybody does again changes anything: what admission adds was there already.
   await kit.apply(object, ['--server-side']);
   const { managedFields: _, ...metadata } = warm.metadata;
