@@ -78,8 +78,10 @@ export async function createKit(prefix: string, own?: Cluster): Promise<Kit> {
         text += chunk.toString();
       });
       return {
+        // kubectl writes a row cell by cell: what is not yet ended by a newline is half a row.
         rows: () =>
           text
+            .slice(0, text.lastIndexOf('\n') + 1)
             .trim()
             .split('\n')
             .map((line) => line.split(/\s+/)),
