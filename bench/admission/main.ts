@@ -2,9 +2,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { type Freezes, startFreezes } from '../freezes.ts';
 import { firstLineOf, goModuleVersion, keepResults, writeSection } from '../results.ts';
 import { runBench } from '../run.ts';
-import { type Measured, measure, PROTOCOLS, type Protocol } from './load.ts';
+import { type Means, type Measured, measure, measureCalm, PROTOCOLS, type Protocol } from './load.ts';
 import { goalsOf, isJudged, report } from './report.ts';
 import { REVIEWS, type Review } from './reviews.ts';
 import { checkSameWork } from './same-work.ts';
@@ -55,11 +56,13 @@ const servers: Server[] = [];
 /** What else went on here. */
 const loadBefore = loadavg()[0];
 let folder = '';
+let freezes: Freezes | undefined;
 
 await runBench(bench, end);
 
 async function end(): Promise<void> {
   await stopServers();
+  await freezes?.stop();
   if (folder) await rm(folder, { recursive: true, force: true });
 }
 
@@ -75,8 +78,9 @@ async function bench(): Promise<void> {
   say('building IPS and the Go webhook');
   await prepare(folder);
   for (const review of reviews) await writeFile(fileOf(review), review.body);
+  freezes = await startFreezes();
   const results: Result[] = [];
-  for (const protocol of protocols) results.push(...(await allRounds(protocol)));
+  for (const protocol of protocols) results.push(...(await allRounds(protocol, freezes)));
   console.log(report(results));
   if (flags.look) return;
   await keep(results);
@@ -88,30 +92,33 @@ async function bench(): Promise<void> {
  * Each protocol has servers of its own, since an API server keeps to one: what was compiled for streams of HTTP/2 is
  * thrown away when requests of HTTP/1.1 come, and compiled anew for both.
  */
-async function allRounds(protocol: Protocol): Promise<Result[]> {
+async function allRounds(protocol: Protocol, witness: Freezes): Promise<Result[]> {
   for (const name of names) servers.push(await startServer(name, folder, SERVER_CORE));
   await checkSameWork(servers, reviews);
   const results: Result[] = [];
   // The first is not counted: code gets compiled, heaps get their size.
   for (let round = 0; round <= Number(flags.rounds); round += 1) {
     say(`${protocol}, ${round === 0 ? 'warming up' : `round ${round} of ${flags.rounds}`}`);
-    const measured = await oneRound(protocol, round, round === 0 ? WARM_UP_MS : Number(flags.ms));
+    const forMs = round === 0 ? WARM_UP_MS : Number(flags.ms);
+    const means = { folder, core: LOAD_CORE, forMs, freezes: witness };
+    const measured = await oneRound(protocol, round, means);
     if (round > 0) results.push(...measured);
   }
   await stopServers();
   return results;
 }
 
-async function oneRound(protocol: Protocol, round: number, forMs: number): Promise<Result[]> {
+async function oneRound(protocol: Protocol, round: number, means: Means): Promise<Result[]> {
   const results: Result[] = [];
   for (const [turn, { review, inFlight }] of turnsOf(protocol, round).entries()) {
     const cell = { review: review.name, protocol, inFlight };
+    const measureIt = round > 0 && isJudged(cell) ? measureCalm : measure;
     const asked = servers.filter(({ name }) => name !== 'go-diff' || isJudged(cell));
     for (let i = 0; i < asked.length; i += 1) {
       // In another order each time: who comes later on a machine must not always be the same.
       const server = asked[(i + turn + round) % asked.length] as Server;
       const load = { protocol, inFlight, reviewFile: fileOf(review) };
-      const measured = await measure(server, load, { folder, core: LOAD_CORE, forMs });
+      const measured = await measureIt(server, load, means);
       results.push({ server: server.name as ServerName, ...cell, round, turn, ...measured });
     }
     if (round > 0) say(progress(results.slice(-asked.length)));

@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { bundleIps } from '../../scripts/one-file.ts';
 import type { Cluster } from '../../test/cluster/cluster.ts';
 import { type Ips, startIps } from '../../test/e2e/ips.ts';
+import type { Freezes } from '../freezes.ts';
 import { asShipped } from '../shipped.ts';
-import type { Freezes } from './freezes.ts';
 
 /** How long the event loop of IPS was held up, by the clock and, of the longest, by processor time; see stalls.ts. */
 type Seen = {
