@@ -21,26 +21,17 @@ const EVERY_MS = 1;
 const LATE_MS = 4;
 const PRIORITY = '50';
 
+/** Fails where nothing may have that priority: then nobody would know of a stop. */
 export async function startFreezes(): Promise<Freezes> {
-  const children: ChildProcess[] = [];
-  const freezes = cpus().map((_, cpu) => {
-    const command = ['--pdeathsig', 'KILL', 'taskset', '--cpu-list', String(cpu), 'chrt', '--fifo', PRIORITY];
-    const child = spawn('setpriv', [...command, process.execPath, import.meta.filename], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    children.push(child);
-    const seen: Freeze[] = [];
-    createInterface({ input: child.stdout }).on('line', (line) => void seen.push(JSON.parse(line) as Freeze));
-    return seen;
-  });
+  const watchers = await Promise.all(cpus().map((_, cpu) => startWatcher(cpu)));
   return {
     frozenMs(fromMs, untilMs) {
       const overlap = (freeze: Freeze) =>
         Math.max(0, Math.min(untilMs, freeze.untilMs) - Math.max(fromMs, freeze.fromMs));
-      return Math.max(...freezes.map((seen) => seen.reduce((sum, freeze) => sum + overlap(freeze), 0)));
+      return Math.max(...watchers.map(({ seen }) => seen.reduce((sum, freeze) => sum + overlap(freeze), 0)));
     },
     async stop() {
-      for (const child of children) {
+      for (const { child } of watchers) {
         const ended = once(child, 'exit');
         if (child.kill()) await ended;
       }
@@ -48,7 +39,26 @@ export async function startFreezes(): Promise<Freezes> {
   };
 }
 
+async function startWatcher(cpu: number): Promise<{ child: ChildProcess; seen: Freeze[] }> {
+  const command = ['--pdeathsig', 'KILL', 'taskset', '--cpu-list', String(cpu), 'chrt', '--fifo', PRIORITY];
+  const child = spawn('setpriv', [...command, process.execPath, import.meta.filename], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const seen: Freeze[] = [];
+  const lines = createInterface({ input: child.stdout });
+  lines.on('line', (line) => void seen.push(JSON.parse(line) as Freeze));
+  const runs = await Promise.race([
+    once(lines, 'line').then(() => true),
+    once(child, 'close').then(() => false),
+  ]);
+  if (!runs)
+    throw new Error('stops of the machine cannot be looked for: chrt --fifo needs root, or CAP_SYS_NICE');
+  return { child, seen };
+}
+
 function watchClock(): void {
+  // Of no length: it runs.
+  process.stdout.write(`${JSON.stringify({ fromMs: 0, untilMs: 0 })}\n`);
   let last = performance.now();
   setInterval(() => {
     const now = performance.now();

@@ -14,20 +14,17 @@ type Seen = {
   long: { untilMs: number; clockMs: number; cpuMs: number }[];
 };
 
-/**
- * Of its own doing is the processor time less what the machine stood still meanwhile; 0 where none is long. Runs that were
- * kept before freezes were looked for have the processor time alone.
- */
+/** Of its own doing is the processor time less what the machine stood still meanwhile; 0 where none is long. */
 export type Stalls = {
   p99Ms: number;
   maxMs: number;
   maxCpuMs: number;
-  maxOwnMs?: number;
-  ownOver50?: number;
+  maxOwnMs: number;
+  ownOver50: number;
 };
 
 /** `frozenMs`: how long the machine stood still, see freezes.ts. */
-export type Measured = { peakMB: number; cpuSeconds: number; frozenMs?: number; stalls: Stalls };
+export type Measured = { peakMB: number; cpuSeconds: number; frozenMs: number; stalls: Stalls };
 
 /** IPS as its image has it, one bundled file, with what it takes of the machine. */
 export type MeasuredIps = {
