@@ -21,25 +21,34 @@ const EVERY_MS = 1;
 const LATE_MS = 4;
 const PRIORITY = '50';
 
+type Watcher = { child: ChildProcess; seen: Freeze[] };
+
 /** Fails where nothing may have that priority: then nobody would know of a stop. */
 export async function startFreezes(): Promise<Freezes> {
-  const watchers = await Promise.all(cpus().map((_, cpu) => startWatcher(cpu)));
+  const watchers: Watcher[] = [];
+  const stop = async () => {
+    for (const { child } of watchers) {
+      const ended = once(child, 'exit');
+      if (child.kill()) await ended;
+    }
+  };
+  try {
+    for (const cpu of cpus().keys()) watchers.push(await startWatcher(cpu));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
   return {
     frozenMs(fromMs, untilMs) {
       const overlap = (freeze: Freeze) =>
         Math.max(0, Math.min(untilMs, freeze.untilMs) - Math.max(fromMs, freeze.fromMs));
       return Math.max(...watchers.map(({ seen }) => seen.reduce((sum, freeze) => sum + overlap(freeze), 0)));
     },
-    async stop() {
-      for (const { child } of watchers) {
-        const ended = once(child, 'exit');
-        if (child.kill()) await ended;
-      }
-    },
+    stop,
   };
 }
 
-async function startWatcher(cpu: number): Promise<{ child: ChildProcess; seen: Freeze[] }> {
+async function startWatcher(cpu: number): Promise<Watcher> {
   const command = ['--pdeathsig', 'KILL', 'taskset', '--cpu-list', String(cpu), 'chrt', '--fifo', PRIORITY];
   const child = spawn('setpriv', [...command, process.execPath, import.meta.filename], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -51,9 +60,10 @@ async function startWatcher(cpu: number): Promise<{ child: ChildProcess; seen: F
     once(lines, 'line').then(() => true),
     once(child, 'close').then(() => false),
   ]);
-  if (!runs)
-    throw new Error('stops of the machine cannot be looked for: chrt --fifo needs root, or CAP_SYS_NICE');
-  return { child, seen };
+  if (runs) return { child, seen };
+  throw new Error(
+    `stops of the machine cannot be looked for on processor ${cpu}: chrt --fifo needs root or CAP_SYS_NICE, and taskset that processor`,
+  );
 }
 
 function watchClock(): void {
