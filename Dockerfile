@@ -1,4 +1,4 @@
-# The image of IPS: Node, the libraries it loads, and one file. No shell, no package manager.
+# The image of IPS: Node, the libraries it loads, and IPS. No shell, no package manager.
 #   docker build -t REGISTRY/image-prewarm-service:TAG .
 # Other than Node itself nothing here depends on the platform; both stages run on the platform that is built for.
 ARG BASE=node:24-bookworm-slim
@@ -19,4 +19,4 @@ USER 65532:65532
 # Two arenas of glibc, not eight for each processor: 10 MB less resident.
 ENV NODE_ENV=production MALLOC_ARENA_MAX=2
 EXPOSE 8080 9443
-ENTRYPOINT ["/usr/local/bin/node", "--max-semi-space-size=8", "/ips.mjs"]
+ENTRYPOINT ["/usr/local/bin/node", "--max-semi-space-size=8", "--incremental-marking-soft-trigger=70", "--incremental-marking-hard-trigger=90", "/ips.mjs"]

@@ -1,10 +1,10 @@
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { bundleIps } from './esbuild.ts';
 import { nodeLibraries } from './node-libraries.ts';
-import { bundleIps } from './one-file.ts';
 
 /**
- * Makes the root file system of the image in the folder that is named: IPS as one file, the Node binary that runs this,
+ * Makes the root file system of the image in the folder that is named: IPS, bundled, the Node binary that runs this,
  * and the libraries which that has loaded.
  */
 

@@ -3,7 +3,7 @@ import { openSync, readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { bundleIps } from '../../scripts/one-file.ts';
+import { bundleIps } from '../../scripts/esbuild.ts';
 import { createAuthority, issueServingCertificate } from '../../src/certs/authority.ts';
 import { run, waitFor } from '../../test/cluster/run.ts';
 import { asShipped } from '../shipped.ts';

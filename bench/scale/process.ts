@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { bundleIps } from '../../scripts/one-file.ts';
+import { bundleIps } from '../../scripts/esbuild.ts';
 import type { Cluster } from '../../test/cluster/cluster.ts';
 import { type Ips, startIps } from '../../test/e2e/ips.ts';
 import type { Freezes } from '../freezes.ts';

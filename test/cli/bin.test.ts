@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { run } from '../cluster/run.ts';
 import { ended, INPUTS, IPS, ips, ROOT, start } from './process.ts';
 
-/** bin/ips in a checkout, and the one file of the image. */
+/** bin/ips in a checkout, and the bundle of the image. */
 
 const ARGS = ['plan', '-f', join(INPUTS, 'shop.yaml'), '--nodes', join(INPUTS, 'nodes.json')];
 let folder = '';
@@ -60,7 +60,7 @@ test('plans without the client of Kubernetes, the server, or the logger', async 
   expect(asked).toMatchObject({ code: 1, stderr: expect.stringContaining('loaded ') });
 });
 
-test('the one file of the image has the command too', async () => {
+test('the bundle of the image has the command too', async () => {
   const image = join(folder, 'image');
   await run(process.execPath, [join(ROOT, 'scripts/bundle.ts'), image], { cwd: ROOT });
   const bundled = start(process.execPath, [join(image, 'ips.mjs'), ...ARGS], { env: { PATH: '' } });

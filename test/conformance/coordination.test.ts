@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect, type TestContext, test } from 'vitest';
-import { bundleIps } from '../../scripts/one-file.ts';
+import { bundleIps } from '../../scripts/esbuild.ts';
 import { readConfig } from '../../src/config.ts';
 import { type Coordination, createCoordination, type Part } from '../../src/coordination/coordination.ts';
 import { type RedisServer, startRedis, startRedisServers } from '../cluster/redis.ts';
@@ -136,7 +136,7 @@ test('what was there before a restart is there after it, where the server keeps 
   expect(await other.pulls.claim('y', { ...ASK, wanted: 20 })).toBe(10);
 });
 
-test('the scripts are in the one file that the image has', async () => {
+test('the scripts are in the bundle that the image has', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'ips-bundle-'));
   try {
     const file = join(folder, 'scripts.mjs');
