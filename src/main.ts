@@ -45,7 +45,8 @@ async function run(result: ConfigResult): Promise<void> {
       break;
     }
     case 'serve': {
-      const [{ pino }, { startApp }] = await Promise.all([import('pino'), import('./app.ts')]);
+      // Of a module of CommonJS a bundle in parts has the default only.
+      const [{ default: pino }, { startApp }] = await Promise.all([import('pino'), import('./app.ts')]);
       const log = pino({ level: result.command.config.logLevel, base: { version } });
       let app: App | undefined;
       let stopping = false;

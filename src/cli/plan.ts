@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { stringify } from 'yaml';
 import { createImageSizes } from '../domain/image-sizes.ts';
 import type { KubernetesNode, KubernetesObject, RuntimeClass } from '../domain/kubernetes.ts';
 import type { Workload } from '../domain/workload.ts';
@@ -55,7 +56,7 @@ export async function runPlan(options: PlanOptions, io: PlanIo): Promise<number>
   const problems = [...found.problems, ...missing(found, options)];
   const planned = planAll(found, options, problems);
   if (planned.length > 0 || options.format === 'json' || options.format === 'yaml')
-    io.write(await formatted(planned, problems, options.format));
+    io.write(formatted(planned, problems, options.format));
   tellAll({ ...found, problems }, io);
   return problems.length > 0 ? 2 : 0;
 }
@@ -206,11 +207,10 @@ function planAll(found: Gathered, { settings }: PlanOptions, problems: Problem[]
   });
 }
 
-async function formatted(planned: PlannedWorkload[], problems: Problem[], format: Format): Promise<string> {
+function formatted(planned: PlannedWorkload[], problems: Problem[], format: Format): string {
   if (format === 'table' || format === 'wide') return planText(planned, format === 'wide');
   const all = { workloads: planned, problems };
   if (format === 'json') return `${JSON.stringify(all, undefined, 2)}\n`;
-  const { stringify } = await import('yaml');
   return stringify(all, { aliasDuplicateObjects: false, lineWidth: 0 });
 }
 
