@@ -19,7 +19,7 @@ export type Server = {
 };
 
 export const SERVERS = {
-  ips: 'IPS, the bundled file of the image with its flags, whole, with metrics and logs',
+  ips: 'IPS as its image has it, bundled and with its flags, whole, with metrics and logs',
   go: 'a webhook on controller-runtime that does the same work and writes its patch by hand',
   'go-diff': 'the same, its patch made by comparing the object before and after (PatchResponseFromRaw)',
   floor: 'bare node:http2 over TLS: the review read as JSON, always the same patch',

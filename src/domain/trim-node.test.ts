@@ -108,6 +108,13 @@ describe('nodeChange', () => {
       changed: NOTHING,
     },
     {
+      what: 'tells its conditions in another order',
+      change(node) {
+        node.status.conditions.reverse();
+      },
+      changed: NOTHING,
+    },
+    {
       what: 'changes what is not kept',
       change(node) {
         node.status.capacity.cpu = '8';
