@@ -26,7 +26,7 @@ export type Stalls = {
 /** `frozenMs`: how long the machine stood still, see freezes.ts. */
 export type Measured = { peakMB: number; cpuSeconds: number; frozenMs: number; stalls: Stalls };
 
-/** IPS as its image has it, one bundled file, with what it takes of the machine. */
+/** IPS as its image has it, bundled, with what it takes of the machine. */
 export type MeasuredIps = {
   ips: Ips;
   startSeconds: number;
