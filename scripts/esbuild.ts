@@ -30,9 +30,7 @@ const clientInUse: Plugin = {
   setup({ onResolve, resolve }) {
     onResolve({ filter: /^@kubernetes\/client-node$|^\./ }, async ({ path, pluginData, ...from }) => {
       if (pluginData === ASKED || !(path === CLIENT || from.resolveDir.includes(CLIENT))) return undefined;
-      const { importer, kind, resolveDir, with: attributes } = from;
-      const found = await resolve(path, { importer, kind, resolveDir, with: attributes, pluginData: ASKED });
-      return { path: found.path, errors: found.errors, sideEffects: false };
+      return { ...(await resolve(path, { ...from, pluginData: ASKED })), sideEffects: false };
     });
   },
 };

@@ -1,8 +1,7 @@
-import type { ContainerImage, KubernetesNode, KubernetesObject, NodeCondition } from './kubernetes.ts';
+import type { ContainerImage, KubernetesNode, KubernetesObject } from './kubernetes.ts';
 import { share, sharedCopy } from './shared-copy.ts';
 
-/** In this order, whatever theirs is: in another one they tell the same. */
-const CONDITIONS = ['DiskPressure', 'Ready'];
+const CONDITIONS = ['Ready', 'DiskPressure'];
 const DISK = ['ephemeral-storage'];
 
 /**
@@ -21,8 +20,11 @@ export function trimNode(object: KubernetesObject): KubernetesNode {
   const kept = {
     metadata: { name, uid, resourceVersion, deletionTimestamp, labels },
     status: {
-      conditions:
-        status?.conditions && CONDITIONS.flatMap((name) => conditionsNamed(name, status.conditions)),
+      // In one order, whatever theirs is: in another one they tell the same.
+      conditions: status?.conditions
+        ?.filter((condition) => CONDITIONS.includes(condition.type))
+        .map(({ type, status: value, lastHeartbeatTime }) => ({ type, status: value, lastHeartbeatTime }))
+        .sort((one, other) => (one.type < other.type ? -1 : 1)),
       capacity: resources(capacity, DISK),
       allocatable: resources(allocatable, ['cpu', 'memory', ...DISK]),
       runtimeHandlers: status?.runtimeHandlers?.map(({ name: handler }) => ({ name: handler })),
@@ -34,12 +36,6 @@ export function trimNode(object: KubernetesObject): KubernetesNode {
   node.spec = sharedSpec({ unschedulable: spec?.unschedulable, taints });
   if (status?.images) node.status.images = status.images.map(sharedImage);
   return node;
-}
-
-function conditionsNamed(name: string, conditions: NodeCondition[] = []): object[] {
-  return conditions
-    .filter((condition) => condition.type === name)
-    .map(({ type, status, lastHeartbeatTime }) => ({ type, status, lastHeartbeatTime }));
 }
 
 function resources(of: Record<string, string> | undefined, names: string[]): object | undefined {
