@@ -2,6 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
+    // What was there in place of nothing is told, also where only the message is kept.
+    chaiConfig: { truncateThreshold: 2_000 },
     projects: [
       {
         test: {

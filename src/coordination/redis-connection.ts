@@ -32,6 +32,9 @@ export type RedisConnection = {
   close(): void;
 };
 
+/** A server that is away for no longer than this hesitates, or is dialled anew: it is waited for. */
+export const PATIENCE_MS = 1_000;
+
 const CALL_MS = 250;
 const NOT_YET = 'not connected yet';
 const PROBE_EVERY_MS = 5000;

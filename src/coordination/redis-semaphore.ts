@@ -2,12 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { FORGET_MS, LEAST_PART, type Limits, STALE_MS } from './grant.ts';
 import { createMemorySemaphore } from './memory.ts';
 import type { Semaphore } from './ports.ts';
-import type { RedisConnection } from './redis-connection.ts';
+import { PATIENCE_MS, type RedisConnection } from './redis-connection.ts';
 import { CLAIM, GIVE_BACK, HEARTBEAT, type Script } from './scripts.ts';
 
 export const HEARTBEAT_MS = 30_000;
-/** So long a server may be away before what the cluster shows counts instead. */
-const PATIENCE_MS = 1_000;
 const AGAIN_MS = 100;
 
 export type RedisSemaphoreOptions = {

@@ -121,7 +121,8 @@ test('100 tasks are shared by three replicas without one conflict, and nothing i
 
   const entries = await audit();
   const conflicts = entries.filter(({ responseStatus }) => responseStatus?.code === 409);
-  expect(conflicts.map(({ verb, requestURI }) => `${verb} ${requestURI}`)).toEqual([]);
+  const told = conflicts.map(({ verb, requestURI }) => `${verb} ${requestURI}`);
+  expect(told, `Redis was away: ${JSON.stringify(await timesAway())}`).toEqual([]);
   expect(tasks.map(({ status }) => [status?.round, status?.batch])).toEqual(tasks.map(() => [1, 1]));
   expect(seen.jobs() - before).toBe(100);
   expect(entries.filter(is('create', 'jobs'))).toHaveLength(100);
@@ -145,12 +146,16 @@ test('three replicas together let no more warmers pull at once than there may be
 
 /** As the API server told it. Without the server that counts, which a busy machine may hold up, the limits are not promised. */
 async function isWithinLimits(most: AtOnce): Promise<void> {
-  const lines = (await Promise.all(replicas.all.map(({ ips }) => ips.logLines()))).flat();
-  const away = lines.filter(({ part, problem }) => part === redis[0]?.address && problem !== undefined);
+  const away = (await timesAway()).filter(({ part }) => part === redis[0]?.address);
   console.error(`• at once: ${most.tasks} tasks, ${most.pulls} pulls; ${away.length} times without Redis`);
   if (away.length > 0) return;
   expect(most.pulls).toBeLessThanOrEqual(LIMITS.pulls);
   expect(most.tasks).toBeLessThanOrEqual(LIMITS.tasks);
+}
+
+async function timesAway() {
+  const lines = (await Promise.all(replicas.all.map(({ ips }) => ips.logLines()))).flat();
+  return lines.filter(({ part, problem }) => part !== undefined && problem !== undefined);
 }
 
 /** What a replica says of the Redis servers; it stays ready, whatever that is. */
