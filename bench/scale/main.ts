@@ -12,7 +12,7 @@ import { type Freezes, startFreezes } from '../freezes.ts';
 import { keepResults, writeSection } from '../results.ts';
 import { runBench } from '../run.ts';
 import { pinByHand } from './by-hand.ts';
-import { addNodes, nodeName } from './nodes.ts';
+import { addNodes, changeImages, nodeName } from './nodes.ts';
 import { type Measured, type MeasuredIps, startMeasured } from './process.ts';
 import { missedGoals, page, table } from './report.ts';
 import { type Counts, type Requests, readWrites, requestsOfIps, since, total } from './requests.ts';
@@ -54,6 +54,8 @@ export type SizeResult = {
   /** A new process, with everything already there, until it is ready; `ips` until a minute later. */
   start: { seconds: number; ips: Phase };
   rest: Phase;
+  /** Nodes tell of other images; of results from before it was measured, not there. */
+  changes?: Phase;
   /** Pods of one template that opted in, all at once. */
   burst: { pods: number; tasks: number; ips: Phase };
 };
@@ -159,7 +161,10 @@ async function measureSize(at: Cluster, nodes: number): Promise<SizeResult> {
   const start = { seconds, ips: await phaseSince(at, measuredIps, startMs) };
   const rest = await phase(at, measuredIps, () => sleep(REST_SECONDS * 1000));
   say(`at rest ${rest.requests.perSecond.toFixed(2)} requests a second`);
-  return { nodes, workloads, standing, shapes, start, rest, burst: await measureBurst(at, client, nodes) };
+  const changes = await phase(at, measuredIps, () => changeImages(client, nodes));
+  say(`while nodes change ${changes.cpuSeconds.toFixed(1)} s of processor time`);
+  const burst = await measureBurst(at, client, nodes);
+  return { nodes, workloads, standing, shapes, start, rest, changes, burst };
 }
 
 function isAsked({ name, mostNodes = Number.POSITIVE_INFINITY }: Shape, nodes: number): boolean {

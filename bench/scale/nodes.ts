@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerImage, KubernetesNode } from '../../src/domain/kubernetes.ts';
 import type { KubeClient } from '../../src/kube/client.ts';
 import { RESOURCES } from '../../src/kube/resources.ts';
@@ -98,4 +99,25 @@ export async function addNodes(
       if (made % 500 === 0) say(`${made} of ${count} nodes`);
     },
   );
+}
+
+const CHANGES = { times: 12, everyMs: 5_000, nodes: 50 };
+
+/**
+ * For a minute, every five seconds, 50 nodes tell that they have an image no longer, and another in its place, as
+ * kubelets do all day. No workload uses either.
+ */
+export async function changeImages(client: KubeClient, count: number): Promise<void> {
+  for (let time = 0; time < CHANGES.times; time += 1) {
+    const nextMs = performance.now() + CHANGES.everyMs;
+    const indexes = Array.from({ length: CHANGES.nodes }, (_, at) => (time * CHANGES.nodes + at) % count);
+    await atOnce(16, indexes, async (index) => {
+      const found = await client.get<KubernetesNode>(RESOURCES.nodes, undefined, nodeName(index));
+      // The last is one that not every node has.
+      const kept = found.status?.images?.slice(0, -1) ?? [];
+      const images = [...kept, imageOf(COMMON_IMAGES + OTHER_IMAGES + time)];
+      await client.replaceStatus(RESOURCES.nodes, { ...found, status: { ...found.status, images } });
+    });
+    await sleep(Math.max(0, nextMs - performance.now()));
+  }
 }

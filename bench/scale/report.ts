@@ -8,12 +8,13 @@ const MOST_WRITES_A_NODE = 6.5;
 const MOST_AT_REST = 1;
 
 /** Every phase in which IPS is at work, by what it is called. */
-function phasesOf({ standing, shapes, start, rest, burst }: SizeResult): [string, Phase][] {
+function phasesOf({ standing, shapes, start, rest, changes, burst }: SizeResult): [string, Phase][] {
   return [
     ['500 workloads', standing],
     ...shapes.map(({ shape, ips }): [string, Phase] => [shape, ips]),
     ['start', start.ips],
     ['rest', rest],
+    ...(changes ? [['changes', changes] satisfies [string, Phase]] : []),
     ['burst', burst.ips],
   ];
 }
