@@ -1,10 +1,12 @@
 import type { ImageSizes } from '../domain/image-sizes.ts';
 import type { KubernetesNode } from '../domain/kubernetes.ts';
-import { type ChangedNode, concernOf } from '../domain/node-concern.ts';
+import { type ChangedNode, concernOf, type Interest, interestOf } from '../domain/node-concern.ts';
 import type { NodeMatcher } from '../domain/node-matching.ts';
 import type { PrewarmTask } from '../domain/prewarm-task.ts';
 import { nodeChange } from '../domain/trim-node.ts';
 import { keyOf } from '../kube/informer.ts';
+import { createPace } from '../kube/pace.ts';
+import { PLAN_SLICE_MS } from './task-reconciler.ts';
 
 export type NodeChanges = {
   note(name: string, before: KubernetesNode | undefined, after: KubernetesNode | undefined): void;
@@ -13,8 +15,8 @@ export type NodeChanges = {
 
 /** Many changes at once are answered once. */
 const SETTLE_MS = 300;
-/** To ask of so many changes whom they concern takes longer than to look at all tasks. */
-const MANY = 20;
+/** What is worked out of each, the images of two lists, stays in memory while tasks are asked. */
+const CHANGES_AT_ONCE = 200;
 /** Changes that keep coming wait for the tasks of those before, but not for ever. */
 const MOST_WAITS = 20;
 
@@ -28,26 +30,50 @@ export function createNodeChanges(options: {
   const changed = new Map<string, ChangedNode>();
   let timer: NodeJS.Timeout | undefined;
   let waits = 0;
+  let stopped = false;
 
-  function flush(): void {
-    timer = undefined;
+  async function flush(): Promise<void> {
     if (options.queue.size() > 0 && waits < MOST_WAITS) {
       waits += 1;
-      timer = setTimeout(flush, SETTLE_MS);
+      timer = setTimeout(() => void flush(), SETTLE_MS);
       return;
     }
     waits = 0;
-    const concerned = changed.size > MANY ? () => true : concernedBy([...changed.values()]);
+    const changes = [...changed.values()];
     changed.clear();
-    for (const task of options.tasks.values()) if (concerned(task)) options.queue.add(keyOf(task));
+    await askAll(changes);
+    timer = changed.size > 0 && !stopped ? setTimeout(() => void flush(), SETTLE_MS) : undefined;
   }
 
-  function concernedBy(changes: ChangedNode[]): (task: PrewarmTask) => boolean {
-    const concerns = changes.map((change) => concernOf(change, options.sizes));
-    return (task) => {
-      const fits = options.fitsOf(task);
-      return concerns.some((concern) => concern(task, fits));
-    };
+  async function askAll(changes: ChangedNode[]): Promise<void> {
+    const pace = createPace(PLAN_SLICE_MS);
+    let interests: Interest[] = [];
+    for (const task of options.tasks.values()) {
+      interests.push(interestOf(task, options.fitsOf(task), options.sizes));
+      await pace();
+    }
+    for (let first = 0; first < changes.length && interests.length > 0 && !stopped; first += CHANGES_AT_ONCE)
+      interests = await askSome(changes.slice(first, first + CHANGES_AT_ONCE), interests, pace);
+  }
+
+  /** Gives those of them whom none of the changes concerns. */
+  async function askSome(
+    changes: ChangedNode[],
+    interests: Interest[],
+    pace: () => Promise<void>,
+  ): Promise<Interest[]> {
+    const concerns = [];
+    for (const change of changes) {
+      concerns.push(concernOf(change, options.sizes));
+      await pace();
+    }
+    const left = [];
+    for (const interest of interests) {
+      if (concerns.some((concern) => concern(interest))) options.queue.add(keyOf(interest.task));
+      else left.push(interest);
+      await pace();
+    }
+    return left;
   }
 
   return {
@@ -57,8 +83,11 @@ export function createNodeChanges(options: {
         if (!images && !other) return;
       }
       changed.set(name, { before: changed.has(name) ? changed.get(name)?.before : before, after });
-      timer ??= setTimeout(flush, SETTLE_MS);
+      timer ??= setTimeout(() => void flush(), SETTLE_MS);
     },
-    stop: () => clearTimeout(timer),
+    stop() {
+      stopped = true;
+      clearTimeout(timer);
+    },
   };
 }

@@ -72,20 +72,24 @@ const until = async (what: () => boolean) => {
   while (!what()) await sleep(20);
 };
 
-async function watchNodes(count: number) {
+/** One task for each of the images. */
+async function watchNodes(count: number, images = ['app-1']) {
   const queued: string[] = [];
-  const task = {
-    metadata: { name: 't', namespace: 'ns' },
-    spec: { images: [{ image: 'docker.io/library/app-1:1' }] },
-    status: { nodes: { eligible: count } },
-  } as PrewarmTask;
+  const tasks = images.map(
+    (image) =>
+      ({
+        metadata: { name: image, namespace: 'ns' },
+        spec: { images: [{ image: `docker.io/library/${image}:1` }] },
+        status: { nodes: { eligible: count } },
+      }) as PrewarmTask,
+  );
   const { watching, client, lists } = await serve(count);
   const watch = createNodeWatch(
     (part) => createInformer({ client, onError: () => {}, ...part }),
     (...change) => changes.note(...change),
   );
   const changes = createNodeChanges({
-    tasks: { values: () => [task] },
+    tasks: { values: () => tasks },
     fitsOf: () => () => undefined,
     sizes: watch.sizes,
     queue: { add: (key) => queued.push(key), size: () => 0 },
@@ -137,4 +141,21 @@ it('heartbeats have no task looked at; a node that is no longer ready has', asyn
   unready.status.conditions = [{ type: 'Ready', status: 'Unknown', lastHeartbeatTime: 'later' }];
   tell(unready);
   await until(() => queued.length === before + 1);
+}, 120_000);
+
+it('of hundreds of nodes that change, tasks are looked at which one of them concerns, and no others', async () => {
+  const { nodes, watching, queued } = await watchNodes(500, ['app-1', 'app-3', 'late']);
+  await nodes.start();
+  await until(() => watching.length === 1);
+  await sleep(SETTLED_MS);
+  queued.length = 0;
+  for (let index = 0; index < 500; index += 1) {
+    const names = [index === 499 ? 'late:1' : 'other:1'];
+    const object = node(index, 10 + index);
+    object.status.images = IMAGES.map((image, at) => (at === 3 ? { ...image, names } : image));
+    watching[0]?.write(`${JSON.stringify({ type: 'MODIFIED', object })}\n`);
+  }
+  await until(() => queued.includes('ns/late'));
+  await sleep(SETTLED_MS);
+  expect([...new Set(queued)].sort()).toEqual(['ns/app-3', 'ns/late']);
 }, 120_000);

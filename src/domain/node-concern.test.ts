@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { createImageSizes } from './image-sizes.ts';
 import type { KubernetesNode } from './kubernetes.ts';
-import { type ChangedNode, concernOf } from './node-concern.ts';
+import { type ChangedNode, concernOf, interestOf } from './node-concern.ts';
 import { compileNodeMatcher } from './node-matching.ts';
 import type { PrewarmTask } from './prewarm-task.ts';
 import { trimNode } from './trim-node.ts';
@@ -49,7 +49,8 @@ function task(change: Partial<PrewarmTask['spec']> = {}, eligible = 3): PrewarmT
 function concerns({ before, after }: ChangedNode, of: PrewarmTask = task()): boolean {
   const others = [{ ...node({ images: { 'docker.io/library/app:1': GB } }), metadata: { name: 'other' } }];
   const sizes = createImageSizes([...others, ...(after ? [after] : [])]);
-  return concernOf({ before, after }, sizes)(of, compileNodeMatcher(of.spec.nodeRequirements ?? {}));
+  const fits = compileNodeMatcher(of.spec.nodeRequirements ?? {});
+  return concernOf({ before, after }, sizes)(interestOf(of, fits, sizes));
 }
 
 const APP = { 'docker.io/library/app:1': GB };

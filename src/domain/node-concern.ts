@@ -1,9 +1,9 @@
-import { canonicalName, indexNodeImages } from './image-presence.ts';
+import { canonicalName, imagePresence, indexNodeImages, type NodeImages } from './image-presence.ts';
 import type { ImageSizes } from './image-sizes.ts';
 import type { KubernetesNode } from './kubernetes.ts';
 import { factsOf } from './node-facts.ts';
 import type { NodeMatcher } from './node-matching.ts';
-import { presenceBy, withoutPassing } from './node-view.ts';
+import { withoutPassing } from './node-view.ts';
 import type { PrewarmTask } from './prewarm-task.ts';
 import { type NodeChange, nodeChange } from './trim-node.ts';
 
@@ -15,44 +15,68 @@ import { type NodeChange, nodeChange } from './trim-node.ts';
 /** A node that changed: what it was, and what it is; undefined where it was not there. */
 export type ChangedNode = { before: KubernetesNode | undefined; after: KubernetesNode | undefined };
 
-export type Concern = (task: PrewarmTask, fits: NodeMatcher) => boolean;
+/** A task, and what is the same whatever node changed. */
+export type Interest = {
+  task: PrewarmTask;
+  fits: NodeMatcher;
+  /** The images as `canonicalName` spells them. */
+  images: string[];
+  /** Of all images, at their largest. */
+  bytes: number;
+};
+
+export type Concern = (interest: Interest) => boolean;
+
+export function interestOf(task: PrewarmTask, fits: NodeMatcher, sizes: ImageSizes): Interest {
+  const images = task.spec.images.map(({ image }) => canonicalName(image) ?? image);
+  const bytes = images.reduce((sum, image) => sum + (sizes.rangeOf(image)?.largest ?? 0), 0);
+  return { task, fits, images, bytes };
+}
 
 /** @param sizes as they are after the change */
 export function concernOf({ before, after }: ChangedNode, sizes: ImageSizes): Concern {
   const change: NodeChange = before && after ? nodeChange(before, after) : { images: true, other: true };
-  const resized = change.images ? resizedImages(before, after) : new Set<string>();
-  const presence = presenceBy(sizes);
-  const shows = (node: KubernetesNode | undefined, image: string) => node && presence(node, image);
+  const nodes = [before, after].filter((node) => node !== undefined);
+  const open = nodes.map(withoutPassing);
+  // Not those that are kept with their nodes: what every node that ever changed lists is too much to keep.
+  const [had, has] = [before, after].map((node) =>
+    node && change.images ? indexNodeImages(node) : NOTHING,
+  ) as [NodeImages, NodeImages];
+  const resized = resizedImages(had, has);
   const [freeBefore, freeAfter] = [before, after].map((node) => (node ? factsOf(node).freeBytes : 0)) as [
     number,
     number,
   ];
-  const largest = (image: string) => sizes.rangeOf(canonicalName(image) ?? image)?.largest ?? 0;
+  const proves = had.absenceProvenAboveBytes !== has.absenceProvenAboveBytes ? [had, has] : undefined;
 
-  function bySpaceOrPresence({ spec: { images } }: PrewarmTask): boolean {
-    const all = images.reduce((sum, { image }) => sum + largest(image), 0);
-    if (freeBefore !== freeAfter && Math.min(freeBefore, freeAfter) < all) return true;
-    return images.some(({ image }) => shows(before, image) !== shows(after, image));
+  /** Of images that both or neither of the two list. */
+  function byProof(images: string[]): boolean {
+    if (!proves) return false;
+    return images.some((image) => {
+      const [then, now] = proves.map((listed) =>
+        imagePresence(listed, image, (canonical) => sizes.rangeOf(canonical)?.smallest),
+      );
+      return then !== now;
+    });
   }
 
-  return (task, fits) => {
+  return ({ task, fits, images, bytes }) => {
     if (!change.images && !change.other) return false;
     // Who chooses compares all nodes; who has none tells why of all.
     if (task.spec.maxNodes || !task.status?.nodes?.eligible) return true;
-    if (change.images && task.spec.images.some(({ image }) => resized.has(canonicalName(image) ?? image)))
-      return true;
-    const usable = [before, after].some((node) => node && fits(withoutPassing(node)) === undefined);
-    return usable && (change.other || bySpaceOrPresence(task));
+    if (images.some((image) => resized.has(image))) return true;
+    const bySpace = freeBefore !== freeAfter && Math.min(freeBefore, freeAfter) < bytes;
+    if (!change.other && !bySpace && !byProof(images)) return false;
+    return open.some((node) => fits(node) === undefined);
   };
 }
 
+const NOTHING: NodeImages = { sizes: new Map(), absenceProvenAboveBytes: -1 };
+
 /** The images that came, went, or have another size: what a node tells of them counts for all nodes. */
-function resizedImages(
-  before: KubernetesNode | undefined,
-  after: KubernetesNode | undefined,
-): ReadonlySet<string> {
-  const sizesOn = (node: KubernetesNode | undefined) => (node ? indexNodeImages(node).sizes : new Map());
-  const [had, has] = [sizesOn(before), sizesOn(after)];
-  const names = [...had.keys(), ...has.keys()];
-  return new Set(names.filter((name) => had.get(name) !== has.get(name)));
+function resizedImages({ sizes: had }: NodeImages, { sizes: has }: NodeImages): ReadonlySet<string> {
+  const resized = new Set<string>();
+  for (const [name, size] of has) if (had.get(name) !== size) resized.add(name);
+  for (const name of had.keys()) if (!has.has(name)) resized.add(name);
+  return resized;
 }
