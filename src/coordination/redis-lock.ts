@@ -48,6 +48,7 @@ export function createRedisLock(
   function remembering(connection: RedisConnection) {
     function noting(args: (string | number)[], answered: Answered): Answered {
       const sent = connection.problem() === undefined;
+      // After the number of keys; before it, `eval` has the script.
       const [key, value] = args.slice(args.indexOf(1) + 1).map(String);
       return (error, answer) => {
         if (error && sent && key && value) unheard.set(value, { key, untilMs: performance.now() + ttlMs });
