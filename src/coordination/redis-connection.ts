@@ -14,7 +14,8 @@ export type RedisSettings = {
   redisPrefix: string;
 };
 
-type Callback = (error: Error | null, answer: unknown) => void;
+/** Of a call of `redlock`. */
+export type Callback = (error: Error | null, answer: unknown) => void;
 
 /** One server. No call takes longer than `callMs`, whatever is wrong with it, and it is used again by itself. */
 export type RedisConnection = {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import Redlock from 'redlock';
 import type { Lock } from './ports.ts';
-import { PATIENCE_MS, type RedisConnection } from './redis-connection.ts';
+import { type Callback, PATIENCE_MS, type RedisConnection } from './redis-connection.ts';
 
 export const LOCK_MS = 30_000;
 /** Of its time: for clocks that run differently, and for a write that is on its way. */
@@ -20,8 +20,6 @@ export type RedisLock = Lock & {
 
 /** `lock`: what the servers know of it, if anything. `free`: let through because they were away. */
 type Held = { lock: Redlock.Lock | undefined; free: boolean; untilMs: number };
-
-type Answered = (error: Error | null, answer: unknown) => void;
 
 /**
  * On one server, or on most of three or five that know nothing of each other. What a replica holds ends by its own
@@ -46,7 +44,7 @@ export function createRedisLock(
 
   /** A call that got no answer may be carried out all the same, and later than what was sent after it. */
   function remembering(connection: RedisConnection) {
-    function noting(args: (string | number)[], answered: Answered): Answered {
+    function noting(args: (string | number)[], answered: Callback): Callback {
       const sent = connection.problem() === undefined;
       // After the number of keys; before it, `eval` has the script.
       const [key, value] = args.slice(args.indexOf(1) + 1).map(String);
@@ -56,9 +54,9 @@ export function createRedisLock(
       };
     }
     return {
-      evalsha: (sha: string, args: (string | number)[], answered: Answered) =>
+      evalsha: (sha: string, args: (string | number)[], answered: Callback) =>
         connection.evalsha(sha, args, noting(args, answered)),
-      eval: (args: (string | number)[], answered: Answered) => connection.eval(args, noting(args, answered)),
+      eval: (args: (string | number)[], answered: Callback) => connection.eval(args, noting(args, answered)),
     };
   }
 
